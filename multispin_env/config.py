@@ -1,0 +1,267 @@
+"""The system's configuration: frozen, validated, to and from a plain dict.
+
+Every field carries its unit in its name and its allowed range in its definition; a value outside the range, or a
+field that does not exist, raises an error that names the field, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration value that cannot be used; the message names the field, the value and the allowed range."""
+
+
+def _real(low: float, high: float = math.inf, *, open_low: bool = False, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low, "integer": False})
+
+
+def _whole(low: int, high: float = math.inf, *, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "open_low": False, "integer": True})
+
+
+def _check_number(name: str, value: Any, rule: Mapping[str, Any]) -> float | int:
+    kind = "an integer" if rule["integer"] else "a finite number"
+    bracket = "(" if rule["open_low"] else "["
+    allowed = f"{kind} in {bracket}{rule['low']:g}, {rule['high']:g}{')' if math.isinf(rule['high']) else ']'}"
+    accepted = numbers.Integral if rule["integer"] else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, accepted) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be {allowed}, got {value!r}")
+    if value < rule["low"] or value > rule["high"] or (rule["open_low"] and value == rule["low"]):
+        raise ConfigError(f"{name} must be {allowed}, got {value!r}")
+    return int(value) if rule["integer"] else float(value)  # type: ignore[call-overload]
+
+
+class _Checked:
+    """Checks every numeric field of a frozen dataclass against the range in its metadata."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            if "low" in item.metadata:
+                name = f"{type(self).__name__}.{item.name}"
+                object.__setattr__(self, item.name, _check_number(name, getattr(self, item.name), item.metadata))
+
+
+def _refuse_unknown(cls: type, values: Mapping[str, Any]) -> None:
+    known = [item.name for item in dataclasses.fields(cls)]
+    for name in values:
+        if name not in known:
+            guess = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {guess[0]!r}?" if guess else "."
+            raise ConfigError(f"{cls.__name__} has no field {name!r}{hint} Its fields are: {', '.join(known)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(_Checked):
+    """One task (data set) that requests come from.
+
+    Attributes:
+        name: The data set's name.
+        acceptance_mean: Mean over prompts of the probability that a drafted token is accepted.
+        acceptance_std: Its standard deviation over prompts. A Beta distribution has to exist with this mean and
+            spread: the square stays below ``mean (1 - mean)``.
+    """
+
+    name: str
+    acceptance_mean: float = _real(0.0, 1.0)
+    acceptance_std: float = _real(0.0, 0.5, default=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"TaskConfig.name must be a non-empty string, got {self.name!r}")
+        limit = self.acceptance_mean * (1.0 - self.acceptance_mean)
+        if self.acceptance_std > 0.0 and self.acceptance_std**2 >= limit:
+            raise ConfigError(
+                f"TaskConfig.acceptance_std must be below {math.sqrt(limit):.4f}, the square root of mean (1 - mean), "
+                f"for acceptance_mean={self.acceptance_mean:g}, got {self.acceptance_std!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelConfig(_Checked):
+    """The uplink channel. A gain is path gain x shadowing x Rayleigh fading.
+
+    Attributes:
+        power_to_noise: Transmit power over noise power p/N0, linear: the signal to noise ratio at unit gain (eq. 8).
+        path_gain_low: Lower end of the uniform distribution of a user's path gain, drawn once an episode.
+        path_gain_high: Its upper end.
+        fading_correlation_time_s: Time constant T_c of Ornstein-Uhlenbeck fading: the coefficient's autocorrelation is
+            ``exp(-dt / T_c)`` in real time, so what a controller sees at the start of a round has aged when the upload
+            begins. 0 means block fading: independent in every round, constant within it, and known.
+        shadowing_std_db: Standard deviation of log-normal shadowing.
+        shadowing_correlation_time_s: Time constant of the shadowing, Ornstein-Uhlenbeck in dB.
+    """
+
+    power_to_noise: float = _real(0.0, open_low=True)
+    path_gain_low: float = _real(0.0, open_low=True, default=0.2)
+    path_gain_high: float = _real(0.0, open_low=True, default=0.5)
+    fading_correlation_time_s: float = _real(0.0, default=0.0)
+    shadowing_std_db: float = _real(0.0, 20.0, default=0.0)
+    shadowing_correlation_time_s: float = _real(0.0, open_low=True, default=14.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path_gain_high < self.path_gain_low:
+            raise ConfigError(
+                f"ChannelConfig.path_gain_high must be at least path_gain_low={self.path_gain_low:g}, "
+                f"got {self.path_gain_high!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestConfig(_Checked):
+    """The users' requests: a user keeps one task for an episode and works through a list of prompts, over and over.
+
+    Attributes:
+        tasks: The tasks; each user draws one, uniformly, at the start of an episode.
+        acceptance_spread: How much of each task's ``acceptance_std`` its requests have: 0 gives every request the
+            task's mean (the paper's experiments), 1 the measured spread, hidden from the controller.
+        drift_share: Share of a request's (Gaussian) acceptance variate that drifts while its text grows; the rest
+            stays for the whole request. The marginal mean and spread do not depend on it.
+        drift_correlation_tokens: Tokens over which the drifting part's autocorrelation falls to 1/e.
+        prompts_per_user: Length of a user's list of prompts.
+        tokens_low: Fewest tokens that a request asks for.
+        tokens_high: Most tokens; lengths are uniform between the two.
+    """
+
+    tasks: tuple[TaskConfig, ...]
+    acceptance_spread: float = _real(0.0, 1.0, default=0.0)
+    drift_share: float = _real(0.0, 1.0, default=0.0)
+    drift_correlation_tokens: float = _real(0.0, open_low=True, default=20.0)
+    prompts_per_user: int = _whole(1, 10_000, default=50)
+    tokens_low: int = _whole(1, 1_000_000, default=32)
+    tokens_high: int = _whole(1, 1_000_000, default=256)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.tasks, Sequence) or isinstance(self.tasks, str) or not self.tasks:
+            raise ConfigError(f"RequestConfig.tasks must be a non-empty list of tasks, got {self.tasks!r}")
+        tasks = tuple(_from_mapping(TaskConfig, task, "tasks") for task in self.tasks)
+        object.__setattr__(self, "tasks", tasks)
+        if self.tokens_high < self.tokens_low:
+            raise ConfigError(
+                f"RequestConfig.tokens_high must be at least tokens_low={self.tokens_low}, got {self.tokens_high!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatConfig(_Checked):
+    """Heat of a device: one thermal capacity, heated while it drafts and cooled all the time.
+
+    Heat 0 is a rested device, heat 1 the steady state of drafting without pause.
+
+    Attributes:
+        slowdown: Drafting latency at heat 1 is ``1 + slowdown`` times that of a rested device, linear in between.
+            0 switches heat off.
+        time_constant_s: Time constant with which heat follows the share of time spent drafting.
+    """
+
+    slowdown: float = _real(0.0, 100.0, default=0.0)
+    time_constant_s: float = _real(0.0, open_low=True, default=90.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemConfig(_Checked):
+    """Everything that defines a Multi-SPIN system.
+
+    Attributes:
+        num_users: Users that share the band and the verification batch, K.
+        bandwidth_hz: Uplink bandwidth, B.
+        payload_bits: Bits to upload per drafted token, Q_tok (eq. 9).
+        max_draft_length: Longest draft, L_max.
+        verification_fixed_s: T_fix of eq. 7.
+        verification_per_user_s: T_lin of eq. 7.
+        drafting_latency_s: Time a rested device takes to draft one token, the mean over users of T^S.
+        drafting_latency_spread: Users' latencies are uniform within this fraction around the mean.
+        episode_rounds: Rounds in an episode.
+        channel: The uplink channel.
+        requests: Tasks, acceptance and length of requests.
+        heat: Thermal behaviour of the devices.
+    """
+
+    num_users: int = _whole(1, 100_000, default=20)
+    bandwidth_hz: float = _real(0.0, open_low=True, default=10e6)
+    payload_bits: float = _real(1.0)
+    max_draft_length: int = _whole(1, 10_000, default=25)
+    verification_fixed_s: float = _real(0.0)
+    verification_per_user_s: float = _real(0.0, open_low=True)
+    drafting_latency_s: float = _real(0.0, open_low=True)
+    drafting_latency_spread: float = _real(0.0, 0.99, default=0.15)
+    episode_rounds: int = _whole(1, 10_000_000, default=200)
+    channel: ChannelConfig
+    requests: RequestConfig
+    heat: HeatConfig = HeatConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "channel", _from_mapping(ChannelConfig, self.channel, "channel"))
+        object.__setattr__(self, "requests", _from_mapping(RequestConfig, self.requests, "requests"))
+        object.__setattr__(self, "heat", _from_mapping(HeatConfig, self.heat, "heat"))
+
+    @property
+    def verification_latency_s(self) -> float:
+        """Time to verify the batch of all users (eq. 7)."""
+        return self.verification_fixed_s + self.num_users * self.verification_per_user_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """This configuration as a plain, JSON-able dict; ``SystemConfig.from_dict`` is the inverse."""
+        values = dataclasses.asdict(self)
+        values["requests"]["tasks"] = list(values["requests"]["tasks"])
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that ``values`` describes.
+
+        Raises:
+            ConfigError: A field is unknown, missing or out of range.
+        """
+        return _from_mapping(cls, values, cls.__name__)
+
+    def updated(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with some fields changed; nested sections may be given in part.
+
+        Args:
+            changes: Field names to new values, for instance ``{"num_users": 5, "channel": {"shadowing_std_db": 0}}``.
+
+        Raises:
+            ConfigError: A field is unknown or out of range.
+        """
+        if not isinstance(changes, Mapping):
+            raise ConfigError(f"config must be a dict of SystemConfig's fields, got {changes!r}")
+        return self.from_dict(_merged(self.to_dict(), changes))
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        below = merged.get(name)
+        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[name] = _merged(below, value) if nested else value  # type: ignore[arg-type]
+    return merged
+
+
+def _from_mapping(cls: type[T], values: T | Mapping[str, Any], name: str) -> T:
+    if isinstance(values, cls):
+        return values
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name} must be a {cls.__name__} or a dict of its fields, got {values!r}")
+    _refuse_unknown(cls, values)
+    missing = [
+        item.name
+        for item in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if item.default is dataclasses.MISSING and item.name not in values
+    ]
+    if missing:
+        raise ConfigError(f"{cls.__name__} needs a value for: {', '.join(missing)}")
+    return cls(**values)

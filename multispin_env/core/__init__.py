@@ -1,0 +1,7 @@
+"""The system: pure batched NumPy over (lanes, users), without Gymnasium."""
+
+from multispin_env.core.round import Allocation
+from multispin_env.core.simulator import RoundOutcome, Simulator
+from multispin_env.core.view import RoundView, TrueView
+
+__all__ = ["Allocation", "RoundOutcome", "RoundView", "Simulator", "TrueView"]

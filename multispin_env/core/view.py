@@ -1,0 +1,75 @@
+"""What the protocol reveals of a round, and what only a clairvoyant knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from multispin_env.config import SystemConfig
+from multispin_env.core.round import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundView:
+    """What a controller knows at the start of a round. Arrays are (lanes, users) and must not be written to.
+
+    Attributes:
+        config: The system's constants.
+        drafting_latency_s: Time in which each device drafts a token now, reported by the device.
+        observed_spectral_efficiency: Measured at the start of the round, bit/s/Hz.
+        long_term_spectral_efficiency: At the gain averaged over the fading (path gain and shadowing), bit/s/Hz.
+        task_acceptance_mean: Mean acceptance over the prompts of the user's task.
+        task_acceptance_std: Its standard deviation over prompts; 0 where every request has the mean.
+        request_tested: Drafts of the running request that verification has decided: the accepted ones and every first
+            rejected one. (The drafts behind a rejection tell nothing, so the number drafted would mislead.)
+        request_accepted: Drafts of the running request that were accepted.
+        last_draft_length: Draft length of the last round; 0 in the first round.
+        last_accepted: Drafts accepted in the last round.
+    """
+
+    config: SystemConfig
+    drafting_latency_s: FloatArray
+    observed_spectral_efficiency: FloatArray
+    long_term_spectral_efficiency: FloatArray
+    task_acceptance_mean: FloatArray
+    task_acceptance_std: FloatArray
+    request_tested: IntArray
+    request_accepted: IntArray
+    last_draft_length: IntArray
+    last_accepted: IntArray
+
+    def lane(self, index: int) -> Self:
+        """The view of one lane, as a batch of one."""
+        rows: dict[str, Any] = {
+            item.name: value[index : index + 1]
+            for item in dataclasses.fields(self)
+            if isinstance(value := getattr(self, item.name), np.ndarray)
+        }
+        return dataclasses.replace(self, **rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueView(RoundView):
+    """A view that also holds what the protocol hides.
+
+    Attributes:
+        acceptance_rate: The running request's true acceptance.
+        used_spectral_efficiency: Maps draft lengths (lanes, users) to the spectral efficiency that uploads after such
+            drafts will find, bit/s/Hz. Valid until the next step.
+    """
+
+    acceptance_rate: FloatArray
+    used_spectral_efficiency: Callable[[IntArray], FloatArray]
+
+    def lane(self, index: int) -> Self:
+        """The view of one lane, as a batch of one."""
+        shape = self.acceptance_rate.shape
+
+        def used(draft_length: IntArray) -> FloatArray:
+            return self.used_spectral_efficiency(np.broadcast_to(draft_length, shape))[index : index + 1]
+
+        return dataclasses.replace(super().lane(index), used_spectral_efficiency=used)
