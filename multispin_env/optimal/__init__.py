@@ -1,0 +1,17 @@
+"""Closed forms and certified solvers for one round's joint allocation of draft lengths and bandwidth."""
+
+from multispin_env.optimal.algorithm1 import solve_algorithm1
+from multispin_env.optimal.bandwidth import equalize_bandwidth
+from multispin_env.optimal.heterogeneous import solve_heterogeneous
+from multispin_env.optimal.homogeneous import optimal_draft_length, solve_homogeneous
+from multispin_env.optimal.problem import RoundProblem, Solution
+
+__all__ = [
+    "RoundProblem",
+    "Solution",
+    "equalize_bandwidth",
+    "optimal_draft_length",
+    "solve_algorithm1",
+    "solve_heterogeneous",
+    "solve_homogeneous",
+]
