@@ -1,0 +1,181 @@
+"""The scalar Gymnasium environment: the batch of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from multispin_env.core.round import Allocation
+from multispin_env.core.view import RoundView, TrueView
+from multispin_env.envs.codec import check_choice
+from multispin_env.envs.lanes import Lanes, round_info
+from multispin_env.rendering import RENDER_MODES, render_round
+
+
+class MultiSpinEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """Multi-access speculative inference: draft lengths and bandwidth for phones that share an uplink and a verifier.
+
+    ## Description
+
+    K phones draft tokens with small language models and share one uplink band; an edge server's large model verifies
+    all drafts in one batch. Every round the agent decides how many tokens each user drafts and how much bandwidth it
+    gets. The goal is sum goodput: accepted tokens of all users per second (Zheng et al., arXiv 2606.04581, eq. 13).
+
+    Registered as `multispin_env/Heterogeneous-v0`, a draft length for every user, and `multispin_env/Homogeneous-v0`,
+    one for all. Both have a natively vectorised form through `gymnasium.make_vec`.
+
+    ## Action Space
+
+    `Box(-1, 1, (n,), float32)`: first the draft lengths (K numbers; 1 in the homogeneous environment), then K
+    bandwidth logits (none with `bandwidth="optimal"`).
+
+    | Part | Meaning |
+    |---|---|
+    | length `a` | the range is cut into `max_draft_length` equal bins: `L = min(floor((a + 1) L_max / 2) + 1, L_max)` |
+    | logit `a` | bandwidth shares are the softmax of `sinh(3 a)`: the whole band is always used |
+
+    `encode_action` and `decode_action` convert from and to an `Allocation`: lengths exactly, shares to 1e-6.
+
+    ## Observation Space
+
+    `Box(0, high, (9 K,), float32)`: nine features, each for all users in order; number `f * K + k` is feature f of
+    user k.
+
+    | f | Feature | Divided by | Bounds |
+    |---|---|---|---|
+    | 0 | drafting latency now | `drafting_latency_s` | 0 to its largest value |
+    | 1 | spectral efficiency observed at the start of the round | 8 bit/s/Hz | 0 to 8 |
+    | 2 | spectral efficiency at the gain averaged over fading | 8 bit/s/Hz | 0 to 8 |
+    | 3 | acceptance, mean of the user's task | 1 | 0 to 1 |
+    | 4 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
+    | 5 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
+    | 6 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
+    | 7 | draft length of the last round | `max_draft_length` | 0 to 1 |
+    | 8 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
+
+    It is the protocol's `RoundView`, no more and no less; controllers read the same through `round_view()`.
+
+    ## Rewards
+
+    The round's realised goodput, tokens of all users over the round's duration, divided by
+    `reference_goodput(config)`, the homogeneous optimum of the average system, so that it is about 1. Figures are
+    reported as total tokens over total seconds of an episode, which the mean reward only approximates.
+
+    `info` holds, per user, `draft_length`, `bandwidth_share`, `tokens`, `drafting_s` and `upload_s`, and of the round
+    `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second.
+
+    ## Starting State
+
+    Every user draws a path gain, a device and a task, and begins the first request of its list; fading and shadowing
+    start in their stationary distributions, devices are rested.
+
+    ## Episode End
+
+    Truncated after `episode_rounds` rounds (200). Nothing terminates.
+
+    ## Arguments
+
+    | Argument | Default | Allowed |
+    |---|---|---|
+    | `scenario` | `"paper"` | `"paper"`, `"requests"`, `"mobile"`, `"thermal"` |
+    | `model_pair` | `"llama2"` | `"llama2"`, `"qwen3.5"` |
+    | `bandwidth` | `"agent"` | `"agent"`, or `"optimal"`: the closed form splits the band by what is observed |
+    | `reward` | `"goodput"` | `"goodput"` |
+    | `config` | `None` | a dict of `SystemConfig` fields to change, e.g. `{"num_users": 5}` |
+    | `render_mode` | `None` | `"ansi"`, `"rgb_array"` (needs matplotlib) |
+
+    ## Version History
+
+    * v0: first version
+    """
+
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 2}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(
+        self,
+        draft_lengths: str = "heterogeneous",
+        scenario: str = "paper",
+        model_pair: str = "llama2",
+        bandwidth: str = "agent",
+        reward: str = "goodput",
+        config: Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, RENDER_MODES)
+        self.render_mode = render_mode
+        self._lanes = Lanes(
+            1,
+            draft_lengths=draft_lengths,
+            scenario=scenario,
+            model_pair=model_pair,
+            bandwidth=bandwidth,
+            reward=reward,
+            config=config,
+            unknown=unknown,
+        )
+        self.config = self._lanes.config
+        self.action_space = self._lanes.actions.space
+        self.observation_space = self._lanes.observations.space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode; all of its randomness comes from ``np_random``."""
+        super().reset(seed=seed)
+        return self._lanes.reset([self.np_random])[0], {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Plays one round.
+
+        Raises:
+            ResetNeeded: Called before the first reset, or after the end of the episode.
+            ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
+        """
+        observations, rewards, outcome = self._lanes.step(np.asarray(action)[np.newaxis])
+        info = {
+            name: values[0] if values.ndim == 2 else float(values[0]) for name, values in round_info(outcome).items()
+        }
+        return observations[0], float(rewards[0]), False, self._lanes.ended, info
+
+    def round_view(self) -> RoundView:
+        """What the protocol reveals now, as a batch of one: what the observation is made of."""
+        return self._lanes.simulator.view()
+
+    def true_round_view(self) -> TrueView:
+        """The same with the hidden truth, valid until the next step; for clairvoyant controllers only."""
+        return self._lanes.simulator.true_view()
+
+    def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
+        """The action that plays an allocation, whose arrays are (users,), or (1, users) as controllers return them.
+
+        Raises:
+            ValueError: The allocation is impossible in this environment.
+        """
+        length, share = allocation
+        return self._lanes.actions.encode(Allocation(np.atleast_2d(length), np.atleast_2d(share)))[0]
+
+    def decode_action(self, action: NDArray[np.float32]) -> Allocation:
+        """The allocation, arrays (users,), that an action plays now.
+
+        Raises:
+            ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
+        """
+        lengths, shares = self._lanes.actions.decode(np.asarray(action)[np.newaxis], self.round_view())
+        return Allocation(lengths[0], shares[0])
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """The last round as text (``ansi``) or as a picture (``rgb_array``).
+
+        Raises:
+            ResetNeeded: There was no reset.
+        """
+        if self.render_mode is None:
+            gym.logger.warn("render was called, but the environment was made without a render_mode")
+            return None
+        return render_round(self.render_mode, self._lanes, 0)

@@ -1,0 +1,97 @@
+"""Pictures of a round: a table as text, a figure as an array. Matplotlib is imported when a figure is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled, ResetNeeded
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from multispin_env.core.simulator import RoundOutcome
+    from multispin_env.core.view import RoundView
+    from multispin_env.envs.lanes import Lanes
+
+RENDER_MODES = ("ansi", "rgb_array")
+
+
+def render_round(mode: str, lanes: Lanes, lane: int) -> str | NDArray[np.uint8]:
+    """One lane's last round, and what is known before the next, as text or as a picture (height, width, 3).
+
+    Raises:
+        ResetNeeded: There was no reset.
+        DependencyNotInstalled: A picture was asked for and matplotlib is missing.
+    """
+    if not lanes.started:
+        raise ResetNeeded("render was called before the first reset; call reset first")
+    view, outcome = lanes.simulator.view(), lanes.last_outcome
+    if mode == "ansi":
+        return _text(view, outcome, lane)
+    return _figure(view, outcome, lane)
+
+
+def _text(view: RoundView, outcome: RoundOutcome | None, lane: int) -> str:
+    if outcome is None:
+        lines = ["no round played yet"]
+    else:
+        finish_s = outcome.drafting_s[lane] + outcome.upload_s[lane]
+        lines = [
+            f"goodput {outcome.goodput[lane]:.1f} tok/s: {outcome.tokens[lane].sum()} tokens in "
+            f"{outcome.latency_s[lane]:.3f} s ({outcome.multi_access_s[lane]:.3f} s multi-access, "
+            f"{outcome.verification_s:.3f} s verification)",
+            "user  length  share %  draft s  upload s  tokens",
+        ]
+        slowest = int(np.argmax(finish_s))
+        for user, length in enumerate(outcome.allocation.draft_length[lane]):
+            lines.append(
+                f"{user:4d}  {length:6d}  {100 * outcome.allocation.bandwidth_share[lane, user]:7.2f}"
+                f"  {outcome.drafting_s[lane, user]:7.3f}  {outcome.upload_s[lane, user]:8.3f}"
+                f"  {outcome.tokens[lane, user]:6d}{'  slowest' if user == slowest else ''}"
+            )
+    lines.append("next round: user  s/token  bit/s/Hz now  long-term  task acceptance  this request")
+    for user in range(view.config.num_users):
+        lines.append(
+            f"{user:16d}  {view.drafting_latency_s[lane, user]:7.4f}"
+            f"  {view.observed_spectral_efficiency[lane, user]:12.2f}"
+            f"  {view.long_term_spectral_efficiency[lane, user]:9.2f}"
+            f"  {view.task_acceptance_mean[lane, user]:15.3f}"
+            f"  {view.request_accepted[lane, user]:6d}/{view.request_tested[lane, user]}"
+        )
+    return "\n".join(lines)
+
+
+def _figure(view: RoundView, outcome: RoundOutcome | None, lane: int) -> NDArray[np.uint8]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            'render_mode="rgb_array" needs matplotlib: pip install "multispin_env[plot]"'
+        ) from error
+    figure = Figure(figsize=(8.0, 5.0), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    timeline, bars = figure.subplots(2, 1, height_ratios=(3, 2), sharex=True)
+    users = np.arange(view.config.num_users)
+    if outcome is None:
+        timeline.set_title("no round played yet")
+    else:
+        drafting_s, upload_s = outcome.drafting_s[lane], outcome.upload_s[lane]
+        timeline.bar(users, drafting_s, color="#4477aa", label="drafting")
+        timeline.bar(users, upload_s, bottom=drafting_s, color="#ccbb44", label="upload")
+        timeline.axhline(
+            outcome.multi_access_s[lane], color="black", linewidth=1, linestyle=":", label="batch complete"
+        )
+        timeline.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
+        timeline.set_title(
+            f"{outcome.goodput[lane]:.0f} tok/s: {outcome.tokens[lane].sum()} tokens in {outcome.latency_s[lane]:.2f} s"
+        )
+        bars.bar(users, outcome.allocation.draft_length[lane], color="#bbbbbb", label="drafted")
+        bars.bar(users, outcome.tokens[lane] - 1, color="#228833", width=0.5, label="accepted")
+        bars.legend(loc="upper right", ncols=2, frameon=False)
+    timeline.set_ylabel("seconds")
+    bars.set_ylabel("tokens")
+    bars.set_ylim(0, view.config.max_draft_length)
+    bars.set_xlabel("user")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
