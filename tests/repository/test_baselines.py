@@ -1,0 +1,160 @@
+"""Controllers: what each of them promises, through the environment that agents use."""
+
+import itertools
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
+from baselines.knowledge import tuned_margins
+from baselines.paper import best_lengths, expected_goodput
+from multispin_env import MODEL_PAIRS, SCENARIOS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env.optimal import RoundProblem
+from train.rollout import play
+
+
+def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
+    """A simulator some rounds into its episodes, under fixed lengths."""
+    simulator = Simulator(config, lanes)
+    simulator.reset([np.random.default_rng(lane) for lane in range(lanes)])
+    shape = (lanes, config.num_users)
+    for _ in range(rounds):
+        simulator.step(Allocation(np.full(shape, 8), np.full(shape, 1.0 / config.num_users)))
+    return simulator
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_every_controller_plays_every_scenario_through_the_environment(name: str, scenario: str) -> None:
+    controller = make_controller(name, "qwen3.5")
+    config = controller.system(make_config(scenario, "qwen3.5", {"num_users": 4, "episode_rounds": 6}))
+    env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
+    env.reset(seed=1)
+    for _ in range(6):
+        allocation = controller.act(env.true_round_view() if controller.sees_truth else env.round_view())
+        played = env.decode_action(env.encode_action(allocation))
+        assert np.array_equal(played.draft_length, allocation.draft_length)
+        assert np.allclose(played.bandwidth_share, allocation.bandwidth_share, rtol=0, atol=1e-6)
+        *_, info = env.step(env.encode_action(allocation))
+    assert np.all(info["goodput"] > 0)
+
+
+def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
+    view = simulator(make_config("mobile"), 5, rounds=4).true_view()
+    for name in CONTROLLERS:
+        controller = make_controller(name, "llama2")
+        together, alone = controller.act(view), controller.act(view.lane(3))
+        assert np.array_equal(together.draft_length[3], alone.draft_length[0]), name
+        assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
+
+
+def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares() -> None:
+    rng = np.random.default_rng(5)
+    lanes, users, longest = 60, 3, 5
+    shape = (lanes, users)
+    problem = RoundProblem(
+        drafting_latency_s=rng.uniform(0.001, 0.1, shape),
+        spectral_efficiency=rng.uniform(0.1, 10.0, shape),
+        acceptance_rate=rng.uniform(0.02, 0.99, shape),
+        payload_bits=3e4,
+        bandwidth_hz=1e6,
+        verification_latency_s=0.2,
+        max_draft_length=longest,
+    )
+    shares = np.full(shape, 1.0 / users)
+    found = expected_goodput(problem, Allocation(best_lengths(problem, shares), shares))
+    every = np.array(list(itertools.product(range(1, longest + 1), repeat=users)))
+    exhaustive = np.max(
+        [expected_goodput(problem, Allocation(np.tile(row, (lanes, 1)), shares)) for row in every], axis=0
+    )
+    assert np.allclose(found, exhaustive, rtol=1e-12)
+
+
+def test_heterogeneous_is_clairvoyant_where_everything_is_known() -> None:
+    view = simulator(make_config("paper"), 8).true_view()
+    known, true = (make_controller(name, "llama2").act(view) for name in ("heterogeneous", "clairvoyant"))
+    assert np.array_equal(known.draft_length, true.draft_length)
+    assert np.allclose(known.bandwidth_share, true.bandwidth_share)
+
+
+@pytest.mark.parametrize("pair", MODEL_PAIRS)
+def test_the_paper_s_order_holds_on_average(pair: str) -> None:
+    view = simulator(make_config("paper", pair), 200).view()
+    problem = RoundProblem.from_view(view)
+    mean = {
+        name: expected_goodput(problem, make_controller(name, pair).act(view)).mean()
+        for name in ("fixed", "uniform", "homogeneous", "algorithm1", "heterogeneous")
+    }
+    assert mean["heterogeneous"] >= mean["algorithm1"] > mean["homogeneous"] > mean["fixed"]
+    assert mean["algorithm1"] > mean["uniform"] > mean["fixed"]
+
+
+def test_posterior_is_the_task_mean_before_evidence_and_the_request_s_own_after_much() -> None:
+    config = make_config("requests", config={"requests": {"tokens_low": 4000, "tokens_high": 4000}})
+    fresh = simulator(config, 4).view()
+    assert np.allclose(posterior_acceptance(fresh), fresh.task_acceptance_mean)
+    seasoned = simulator(config, 4, rounds=190)
+    error = np.abs(posterior_acceptance(seasoned.view()) - seasoned.true_view().acceptance_rate)
+    prior_error = np.abs(fresh.task_acceptance_mean - seasoned.true_view().acceptance_rate)
+    assert error.mean() < 0.1 * prior_error.mean()
+    assert np.array_equal(
+        posterior_acceptance(simulator(make_config("paper"), 4, rounds=5).view()),
+        simulator(make_config("paper"), 4, rounds=5).view().task_acceptance_mean,
+    )
+
+
+@pytest.mark.parametrize("quantile", [0.05, 0.3])
+def test_the_robust_rate_is_the_stated_quantile_of_the_rate_at_upload(quantile: float) -> None:
+    view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
+    lengths = np.full(view.drafting_latency_s.shape, 8)
+    low = Robust(Margins(quantile, 0.0))._rate_quantile(view, lengths * view.drafting_latency_s)
+    below = np.mean(view.used_spectral_efficiency(lengths) < low)
+    assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
+
+
+def test_robust_without_margins_is_the_heterogeneous_optimum() -> None:
+    view = simulator(make_config("requests"), 4, rounds=5).view()
+    plain, robust = make_controller("heterogeneous", "llama2").act(view), Robust(Margins(0.5, 0.0)).act(view)
+    assert np.array_equal(plain.draft_length, robust.draft_length)
+
+
+@pytest.mark.parametrize("pair", MODEL_PAIRS)
+def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_back(pair: str) -> None:
+    config = make_config("mobile", pair, {"episode_rounds": 100})
+    goodput = {
+        name: np.median([e.goodput_tok_s for e in play(make_controller(name, pair), config, range(2000, 2016))])
+        for name in ("heterogeneous", "robust", "clairvoyant")
+    }
+    assert goodput["heterogeneous"] < 0.8 * goodput["clairvoyant"]
+    assert 1.05 * goodput["heterogeneous"] < goodput["robust"] < goodput["clairvoyant"]
+
+
+def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:
+    config = make_config("paper")
+    assert make_controller("p2p", "llama2").system(config).num_users == 1
+    central = simulator(make_controller("centralized", "llama2").system(config), 2)
+    shape = (2, config.num_users)
+    outcome = central.step(Allocation(np.full(shape, 3), np.full(shape, 1.0 / config.num_users)))
+    assert np.all(outcome.upload_s < 1e-3)
+    assert np.allclose(outcome.drafting_s, 3 * config.num_users * 0.0144)
+
+
+def test_bad_requests_say_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"controller must be one of p2p, .*clairvoyant, got 'oracle'"):
+        make_controller("oracle", "llama2")
+    with pytest.raises(ValueError, match=r"model_pair must be one of llama2, qwen3\.5, got 'gpt'"):
+        make_controller("fixed", "gpt")
+    with pytest.raises(ValueError, match=r"rate_quantile must be in \(0, 1\), got 0.0"):
+        Robust(Margins(0.0, 0.5))
+    with pytest.raises(ValueError, match=r"posterior_weight must be in \[0, 1\], got 2.0"):
+        Robust(Margins(0.1, 2.0))
+    with pytest.raises(ValueError, match="no margins were tuned for model_pair 'gpt'"):
+        tuned_margins("gpt")
+    with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
+        make_controller("clairvoyant", "llama2").act(simulator(make_config(), 1).view())
+
+
+def test_names_are_the_registry_s() -> None:
+    made: dict[str, Controller] = {name: make_controller(name, "llama2") for name in CONTROLLERS}
+    assert {name: controller.name for name, controller in made.items()} == {name: name for name in CONTROLLERS}

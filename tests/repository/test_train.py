@@ -1,0 +1,170 @@
+"""Commands: the benchmark's protocol, its folder, the paper's claims that can be reproduced, and the statistics."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from multispin_env import MODEL_PAIRS, make_config
+from multispin_env.profiles import load_model_pair
+from multispin_env.scenarios import POWER_TO_NOISE
+from train import paper
+from train.__main__ import main
+from train.benchmark import FIRST_EVALUATION_SEED, Protocol, run_benchmark
+from train.calibrate import mean_goodput
+from train.report import summarise
+from train.statistics import interquartile_mean
+
+SMALL = {"num_users": 3, "episode_rounds": 5}
+CALIBRATION = json.loads((Path(__file__).parents[2] / "docs" / "calibration.json").read_text(encoding="utf-8"))
+
+
+def protocol(**changes: object) -> Protocol:
+    values = {"scenario": "mobile", "model_pair": "llama2", "seeds": 2, "config": SMALL, **changes}
+    return Protocol(**values)
+
+
+def untimed(rows: list) -> list:
+    """Rows without the one column that a clock decides."""
+    return [replace(row, decision_us=0.0) for row in rows]
+
+
+def test_a_benchmark_has_a_row_per_controller_and_seed_and_is_reproducible(tmp_path: Path) -> None:
+    runs = [run_benchmark(protocol(), protocol().open_folder(tmp_path / name)) for name in ("a", "b")]
+    assert untimed(runs[0]) == untimed(runs[1])
+    assert [(row.controller, row.seed) for row in runs[0]] == [
+        (name, FIRST_EVALUATION_SEED + seed) for name in protocol().controllers for seed in range(2)
+    ]
+    with (tmp_path / "a" / "results.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert ",".join(lines[0]) == (
+        "scenario,model_pair,num_users,controller,seed,tokens,seconds,goodput_tok_s,decision_us,jain_index"
+    )
+    for line in lines:
+        assert float(line["goodput_tok_s"]) == pytest.approx(int(line["tokens"]) / float(line["seconds"]))
+
+
+def test_an_interrupted_benchmark_keeps_finished_rows_and_goes_on(tmp_path: Path) -> None:
+    whole = run_benchmark(protocol(), protocol().open_folder(tmp_path / "whole"))
+
+    def interrupt(name: str, episodes: float) -> None:
+        if name == "homogeneous":
+            raise KeyboardInterrupt
+
+    folder = protocol().open_folder(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(protocol(), folder, interrupt)
+    kept = folder.rows()
+    assert {row.controller for row in kept} == {"p2p", "centralized", "fixed", "uniform"}
+    resumed = run_benchmark(protocol(), protocol().open_folder(tmp_path / "cut"))
+    assert untimed(resumed) == untimed(whole)
+    assert resumed[: len(kept)] == kept
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    protocol().open_folder(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match=r"mine holds results for another scenario, system"):
+        protocol(scenario="paper").open_folder(tmp_path / "mine")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("precious")
+    with pytest.raises(FileExistsError, match="foreign exists and holds no results of ours"):
+        protocol().open_folder(tmp_path / "foreign")
+    with pytest.raises(FileExistsError, match="must be a folder"):
+        protocol().open_folder(tmp_path / "foreign" / "thesis.tex")
+
+
+def test_commands_report_what_is_wrong_and_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("")
+    assert main(["benchmark", "--output", str(tmp_path / "taken")]) == 2
+    assert "must be a folder" in " ".join(capsys.readouterr().err.split())
+    assert main(["benchmark", "--output", str(tmp_path / "new"), "--config", '{"num_user": 3}']) == 2
+    assert "did you mean 'num_users'" in " ".join(capsys.readouterr().err.split())
+    assert main(["benchmark", "--output", str(tmp_path / "new"), "--seeds", "0"]) == 2
+    assert "seeds must be at least 1, got 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "--scenario", "indoor", "--output", str(tmp_path / "new")])
+    assert "invalid choice: 'indoor'" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_benchmark_command_writes_rows_report_and_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["benchmark", "--scenario", "requests", "--seeds", "2", "--config", json.dumps(SMALL)]
+    arguments += ["--controllers", "fixed", "heterogeneous", "clairvoyant", "--output", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    assert "heterogeneous" in capsys.readouterr().out
+    assert (tmp_path / "run" / "goodput.png").read_bytes().startswith(b"\x89PNG")
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "| clairvoyant |" in report
+    assert "100.0 [100.0, 100.0]" in report
+
+
+def test_ratios_are_paired_by_seed(tmp_path: Path) -> None:
+    rows = run_benchmark(
+        protocol(controllers=("fixed", "heterogeneous")),
+        protocol(controllers=("fixed", "heterogeneous")).open_folder(tmp_path),
+    )
+    fixed, best = summarise(rows)
+    gains = [a.goodput_tok_s / b.goodput_tok_s - 1.0 for a, b in zip(rows[:2], rows[2:], strict=True)]
+    assert fixed.gain is not None
+    assert fixed.gain.value == pytest.approx(np.mean(gains))
+    assert best.gain is not None
+    assert best.gain == pytest.approx((0.0, 0.0, 0.0))
+    assert fixed.of_clairvoyant is None
+
+
+def test_interquartile_mean_ignores_the_outer_quarters_and_its_interval_covers_the_truth() -> None:
+    assert interquartile_mean([0.0, 2.0, 4.0, 1e9]).value == 3.0
+    rng = np.random.default_rng(0)
+    estimates = [interquartile_mean(rng.normal(5.0, 1.0, 32)) for _ in range(60)]
+    covered = sum(low <= 5.0 <= high for _, low, high in estimates)
+    assert 50 <= covered <= 60
+
+
+@pytest.mark.parametrize("pair", MODEL_PAIRS)
+def test_heterogeneous_beats_fixed_by_60_percent_at_5_mhz_and_by_more_with_more_users(pair: str) -> None:
+    def gain(**changes: float) -> float:
+        config = make_config("paper", pair, changes)
+        return mean_goodput(pair, "heterogeneous", config) / mean_goodput(pair, "fixed", config) - 1.0
+
+    assert gain(bandwidth_hz=5e6) >= 0.6
+    gains = [gain(num_users=users) for users in (10, 16, 24)]
+    assert gains == sorted(gains)
+
+
+def test_presets_hold_the_committed_calibration() -> None:
+    assert pytest.approx(CALIBRATION["power_to_noise"], rel=0.01) == POWER_TO_NOISE
+    for pair in MODEL_PAIRS:
+        profile = load_model_pair(pair)
+        assert profile.drafting_latency_s == pytest.approx(CALIBRATION["drafting_latency_s"][pair], rel=0.01)
+        assert profile.server_drafting_latency_s == pytest.approx(
+            CALIBRATION["server_drafting_latency_s"][pair], rel=0.01
+        )
+
+
+def test_figure_4_moves_as_remark_1_says() -> None:
+    curves = paper.figure_4_curves()
+    assert np.all(np.diff(curves["T_ver"][1]) >= 0)
+    assert np.all(np.diff(curves["alpha"][1]) >= 0)
+    assert np.all(np.diff(curves["theta"][1]) <= 0)
+    assert all(best.min() < best.max() for _, best in curves.values())
+
+
+def test_the_paper_command_draws_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper, "ROUNDS", 2)
+    monkeypatch.setattr(paper, "BANDWIDTHS_HZ", (5e6, 10e6))
+    monkeypatch.setattr(paper, "USERS", (10, 20, 24))
+    with Progress(disable=True) as progress:
+        report = paper.reproduce(tmp_path / "paper", 1, progress)
+        before = (tmp_path / "paper" / "results.csv").read_bytes()
+        paper.reproduce(tmp_path / "paper", 1, progress)
+    assert (tmp_path / "paper" / "results.csv").read_bytes() == before
+    text = report.read_text(encoding="utf-8")
+    for figure in (3, 4, 6, 7, 8):
+        assert f"figure{figure}.png" in text
+        assert (tmp_path / "paper" / f"figure{figure}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,117 @@
+"""The reference protocol: every controller on the same seeds of one scenario, a row per controller and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from baselines import CONTROLLERS, make_controller
+from multispin_env import SystemConfig, make_config
+from train.results import ResultsFolder
+from train.rollout import Episode, play
+
+# Seeds below are for training and tuning; a benchmark meets worlds that nobody has trained on.
+FIRST_EVALUATION_SEED = 1_000_000
+
+# Episodes played side by side, and written together: what an interruption can lose.
+SEEDS_PER_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of ``results.csv``."""
+
+    scenario: str
+    model_pair: str
+    num_users: int
+    controller: str
+    seed: int
+    tokens: int
+    seconds: float
+    goodput_tok_s: float
+    decision_us: float
+    jain_index: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What a benchmark plays.
+
+    Attributes:
+        scenario: The scenario's name.
+        model_pair: The model pair's name.
+        seeds: Number of seeds, from ``FIRST_EVALUATION_SEED`` on.
+        controllers: Their names, in the order of the table.
+        config: Changed fields of ``SystemConfig``.
+    """
+
+    scenario: str
+    model_pair: str
+    seeds: int
+    controllers: tuple[str, ...] = tuple(CONTROLLERS)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.system()
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        for name in self.controllers:
+            make_controller(name, self.model_pair)
+
+    def system(self) -> SystemConfig:
+        """The scenario's system."""
+        return make_config(self.scenario, self.model_pair, self.config)
+
+    def open_folder(self, path: Path) -> ResultsFolder[Row]:
+        """The folder for this protocol's rows; its manifest holds all that decides them, constants included.
+
+        Raises:
+            FileExistsError: The folder holds something else.
+        """
+        return ResultsFolder(path, {**asdict(self), "system": self.system().to_dict()}, Row)
+
+
+def run_benchmark(
+    protocol: Protocol,
+    folder: ResultsFolder[Row],
+    on_progress: Callable[[str, float], None] = lambda name, episodes: None,
+) -> list[Row]:
+    """Plays what the folder lacks and returns all rows, in the order of controllers and seeds.
+
+    Args:
+        protocol: What to play.
+        folder: Where rows go, and where rows of an earlier run are taken from.
+        on_progress: Called with a controller's name and the (fraction of) episodes just finished.
+    """
+    finished = {(row.controller, row.seed) for row in folder.rows()}
+    config = protocol.system()
+    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + protocol.seeds)
+    for name in protocol.controllers:
+        missing = [seed for seed in seeds if (name, seed) not in finished]
+        on_progress(name, float(len(seeds) - len(missing)))
+        for start in range(0, len(missing), SEEDS_PER_BATCH):
+            batch = missing[start : start + SEEDS_PER_BATCH]
+            controller = make_controller(name, protocol.model_pair)
+            per_round = len(batch) / config.episode_rounds
+            episodes = play(controller, config, batch, lambda: on_progress(name, per_round))  # noqa: B023 (called at once)
+            num_users = controller.system(config).num_users
+            folder.append([_row(protocol, name, num_users, episode) for episode in episodes])
+    order = {name: rank for rank, name in enumerate(protocol.controllers)}
+    return sorted(folder.rows(), key=lambda row: (order[row.controller], row.seed))
+
+
+def _row(protocol: Protocol, controller: str, num_users: int, episode: Episode) -> Row:
+    return Row(
+        scenario=protocol.scenario,
+        model_pair=protocol.model_pair,
+        num_users=num_users,
+        controller=controller,
+        seed=episode.seed,
+        tokens=episode.tokens,
+        seconds=episode.seconds,
+        goodput_tok_s=episode.goodput_tok_s,
+        decision_us=episode.decision_us,
+        jain_index=episode.jain_index,
+    )
