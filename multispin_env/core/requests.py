@@ -117,7 +117,7 @@ class Requests:
         tested = accepted + (accepted < draft_length)
         self.request_tested = (self.request_tested + tested) * goes_on
         self.request_accepted = (self.request_accepted + accepted) * goes_on
-        self.last_draft_length = draft_length
+        self.last_draft_length = draft_length.copy()  # the caller may write to its own
         self.last_accepted = accepted
 
         finished = np.flatnonzero(~goes_on)
