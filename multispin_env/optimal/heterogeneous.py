@@ -20,9 +20,9 @@ def solve_heterogeneous(problem: RoundProblem) -> Solution:
     """The best draft length of each user, with the bandwidth of Lemma 3.
 
     The paper searches a grid (Algorithm 1, ``solve_algorithm1``). Here the problem with real-valued lengths, which has
-    one maximum, is solved to about 1e-10, and that bounds what any lengths can reach. Its solution is rounded in
-    several ways, more of them where the bound leaves room, and improved by moves of single tokens, with up to eight
-    users also of pairs, evaluated exactly. The cost is linear in the number of users. The answer to a problem does not
+    one maximum, is solved to about 1e-10, and that bounds what any lengths can reach. Its solution is rounded at
+    several scales, more of them where the bound leaves room, and improved by moves of single tokens, evaluated exactly;
+    with up to eight users from every scale. The cost is linear in the number of users. The answer to a problem does not
     depend on what else is in the batch.
 
     Args:

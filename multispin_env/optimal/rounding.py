@@ -18,12 +18,11 @@ _OFFSETS = np.array([0.5])
 _ROOM = 0.005
 _FINE_SCALES = np.geomspace(0.75, 1.5, 32)
 _FINE_OFFSETS = np.array([0.0, 0.25, 0.5, 0.75])
-# With few users one token matters more and effort is cheap: the search starts once from every scale, and moves users in
-# pairs as well.
+# With few users one token matters more and effort is cheap: the search starts once from every scale.
 _FEW_USERS = 8
 _SCALES_OF_FEW = np.array([0.75, 0.9, 1.0, 1.15, 1.35])
 _OFFSETS_OF_FEW = np.array([0.15, 0.35, 0.5, 0.65, 0.85])
-_MOVES_WITH_PAIRS = 8
+# Moves evaluated exactly in each round of the search, and the most rounds.
 _MOVES = 4
 _MAX_ROUNDS = 50
 # Improvements below this are rounding, and could cycle.
@@ -40,15 +39,14 @@ def round_lengths(rows: Rows, relaxed: Relaxed, common_length: FloatArray) -> Po
         common_length: An integer length for all users, shape ``(rows,)``.
 
     Returns:
-        The best lengths found. With few users no move of one user by one token improves them, nor does any pair of the
-        most promising moves.
+        The best lengths found; none of the most promising moves of one user by one token improves them.
     """
     common = Point.at(rows, np.broadcast_to(common_length, relaxed.length.shape))
     if relaxed.length.shape[0] <= _FEW_USERS:
         starts = _rounded(rows, relaxed.length, _SCALES_OF_FEW, _OFFSETS_OF_FEW)
         return _climb_from_each(rows, [*starts, common])
     start = Point.stacked(_rounded(rows, relaxed.length, _SCALES, _OFFSETS)).best()
-    found = _climb(rows, start.replaced(common.goodput > start.goodput, common), pairs=False)
+    found = _climb(rows, start.replaced(common.goodput > start.goodput, common))
     room = np.flatnonzero(relaxed.upper_bound > found.goodput * (1.0 + _ROOM))
     if room.size:
         tight = rows.take(room)
@@ -56,7 +54,7 @@ def round_lengths(rows: Rows, relaxed: Relaxed, common_length: FloatArray) -> Po
             Point.stacked(_rounded(tight, relaxed.length[:, room], _FINE_SCALES, offset)).best()
             for offset in _FINE_OFFSETS[:, None]
         ]
-        found.update(room, _climb(tight, Point.stacked(starts).best(), pairs=False))
+        found.update(room, _climb(tight, Point.stacked(starts).best()))
     return found
 
 
@@ -70,40 +68,27 @@ def _rounded(rows: Rows, real_length: FloatArray, scales: FloatArray, offsets: F
 def _climb_from_each(rows: Rows, starts: list[Point]) -> Point:
     """The best of the local optima that several starts lead to."""
     num_rows = starts[0].goodput.size
-    flat = Point.joined(starts)
-    row = np.tile(np.arange(num_rows), len(starts))
-    flat = _climb(rows.take(row), flat, pairs=False)
-    # Most starts end in the best of the local optima; one of each such group is enough to go on from.
-    by_start = flat.goodput.reshape(len(starts), num_rows)
-    distinct = by_start < by_start.max(axis=0) * (1.0 - _LEAST_GAIN)
-    distinct[by_start.argmax(axis=0), np.arange(num_rows)] = True
-    left = np.flatnonzero(distinct)
-    flat.update(left, _climb(rows.take(row[left]), flat.take(left), pairs=True))
+    flat = _climb(rows.take(np.tile(np.arange(num_rows), len(starts))), Point.joined(starts))
     return Point(*(field.reshape(*field.shape[:-1], len(starts), num_rows) for field in flat)).best()
 
 
-def _climb(rows: Rows, point: Point, *, pairs: bool) -> Point:
+def _climb(rows: Rows, point: Point) -> Point:
     """Takes the best of the most promising moves while it improves the goodput, evaluated exactly."""
     result = Point(*(field.copy() for field in point))
     active = np.arange(point.goodput.size)
     num_users = point.length.shape[0]
-    count = min(_MOVES_WITH_PAIRS if pairs else _MOVES, 2 * num_users)
-    # A move paired with itself is that move alone.
-    first, second = np.triu_indices(count) if pairs else (np.arange(count), np.arange(count))
+    count = min(_MOVES, 2 * num_users)
     for _ in range(_MAX_ROUNDS):
         estimate = _promising_moves(rows, point)
-        move = np.argpartition(estimate, -count, axis=0)[-count:]
-        if not pairs:
-            # The estimates are optimistic: where none exceeds the goodput, no move improves it.
-            hopeful = np.flatnonzero(estimate.max(axis=0) > point.goodput * (1.0 + _LEAST_GAIN))
-            rows, point, active, move = rows.take(hopeful), point.take(hopeful), active[hopeful], move[:, hopeful]
-        if not active.size:
+        # The estimates are optimistic: where none exceeds the goodput, no move improves it.
+        hopeful = np.flatnonzero(estimate.max(axis=0) > point.goodput * (1.0 + _LEAST_GAIN))
+        if not hopeful.size:
             break
-        user, change = move % num_users, np.where(move < num_users, 1.0, -1.0)
-        length = np.repeat(point.length[:, None], first.size, axis=1)
-        trial, row = np.indices((first.size, active.size))
-        length[user[first], trial, row] += change[first]
-        length[user[second], trial, row] += change[second] * (first != second)[:, None]
+        move = np.argpartition(estimate[:, hopeful], -count, axis=0)[-count:]
+        rows, point, active = rows.take(hopeful), point.take(hopeful), active[hopeful]
+        length = np.repeat(point.length[:, None], count, axis=1)
+        trial, row = np.indices(move.shape)
+        length[move % num_users, trial, row] += np.where(move < num_users, 1.0, -1.0)
         best = Point.at(rows.take(None), length.clip(1.0, rows.max_length)).best()
         improved = np.flatnonzero(best.goodput > point.goodput * (1.0 + _LEAST_GAIN))
         rows, point, active = rows.take(improved), best.take(improved), active[improved]
