@@ -65,6 +65,7 @@ def _figure(view: RoundView, outcome: RoundOutcome | None, lane: int) -> NDArray
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise DependencyNotInstalled(
             'render_mode="rgb_array" needs matplotlib: pip install "multispin_env[plot]"'
@@ -74,7 +75,7 @@ def _figure(view: RoundView, outcome: RoundOutcome | None, lane: int) -> NDArray
     timeline, bars = figure.subplots(2, 1, height_ratios=(3, 2), sharex=True)
     users = np.arange(view.config.num_users)
     if outcome is None:
-        timeline.set_title("no round played yet")
+        timeline.set_title("no round played yet", loc="left")
     else:
         drafting_s, upload_s = outcome.drafting_s[lane], outcome.upload_s[lane]
         timeline.bar(users, drafting_s, color="#4477aa", label="drafting")
@@ -82,16 +83,17 @@ def _figure(view: RoundView, outcome: RoundOutcome | None, lane: int) -> NDArray
         timeline.axhline(
             outcome.multi_access_s[lane], color="black", linewidth=1, linestyle=":", label="batch complete"
         )
-        timeline.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
-        timeline.set_title(
-            f"{outcome.goodput[lane]:.0f} tok/s: {outcome.tokens[lane].sum()} tokens in {outcome.latency_s[lane]:.2f} s"
-        )
+        tokens, seconds = outcome.tokens[lane].sum(), outcome.latency_s[lane]
+        timeline.set_title(f"{outcome.goodput[lane]:.0f} tok/s: {tokens} tokens in {seconds:.2f} s", loc="left")
         bars.bar(users, outcome.allocation.draft_length[lane], color="#bbbbbb", label="drafted")
         bars.bar(users, outcome.tokens[lane] - 1, color="#228833", width=0.5, label="accepted")
-        bars.legend(loc="upper right", ncols=2, frameon=False)
+        for axes in (timeline, bars):  # above the axes, where no bar is
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, borderaxespad=0.2)
     timeline.set_ylabel("seconds")
     bars.set_ylabel("tokens")
     bars.set_ylim(0, view.config.max_draft_length)
+    bars.set_xlim(-0.7, len(users) - 0.3)
+    bars.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True))
     bars.set_xlabel("user")
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -107,9 +107,9 @@ def terminal_table(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
     return table
 
 
-def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+    """A Markdown table: columns of text first, then numbers, to the right."""
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 

@@ -9,15 +9,15 @@ from multispin_env.core.round import FloatArray, IntArray, expected_tokens, good
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_homogeneous
 
 
-def solve_slsqp(problem: RoundProblem) -> tuple[IntArray, FloatArray]:
+def solve_slsqp(problem: RoundProblem, *, derivatives: bool) -> tuple[IntArray, FloatArray]:
     """Maximises eq. 13 over real lengths and the latency, one round after the other, and rounds the lengths.
 
     Variables are the lengths and the latency phi; the constraint is that the band suffices,
-    ``sum_k q_k L_k / (phi - L_k T_k) <= 1``. Derivatives are given in closed form; it starts at the homogeneous
-    optimum.
+    ``sum_k q_k L_k / (phi - L_k T_k) <= 1``. It starts at the homogeneous optimum.
 
     Args:
         problem: A batch of rounds, (lanes, users), with acceptance in (0, 1).
+        derivatives: Whether they are given in closed form, or left to SciPy's finite differences.
 
     Returns:
         The rounded lengths, (lanes, users), and their goodput with equalised bandwidth, (lanes,).
@@ -33,6 +33,7 @@ def solve_slsqp(problem: RoundProblem) -> tuple[IntArray, FloatArray]:
             problem.verification_latency_s,
             problem.max_draft_length,
             np.append(start[lane], start_s[lane]),
+            derivatives,
         )
     rounded = np.clip(np.rint(lengths), 1, problem.max_draft_length).astype(np.int64)
     latency_s, _ = equalize_bandwidth(problem, rounded)
@@ -47,14 +48,16 @@ def _solve_round(
     verification_s: float,
     longest: int,
     start: FloatArray,
+    derivatives: bool,
 ) -> FloatArray:
     decay = -np.log(alpha)
 
-    def negative_goodput(x: FloatArray) -> tuple[float, FloatArray]:
-        total_s = x[-1] + verification_s
-        value = expected_tokens(alpha, x[:-1]).sum() / total_s
-        slope = decay * alpha ** (x[:-1] + 1.0) / (1.0 - alpha) / total_s
-        return -value, np.append(-slope, value / total_s)
+    def negative_goodput(x: FloatArray) -> float:
+        return float(-expected_tokens(alpha, x[:-1]).sum() / (x[-1] + verification_s))
+
+    def negative_goodput_slope(x: FloatArray) -> FloatArray:
+        tokens_slope = decay * alpha ** (x[:-1] + 1.0) / (1.0 - alpha)
+        return -np.append(tokens_slope, negative_goodput(x)) / (x[-1] + verification_s)
 
     def spare_band(x: FloatArray) -> float:
         return float(1.0 - np.sum(upload_s * x[:-1] / (x[-1] - x[:-1] * drafting_s)))
@@ -68,10 +71,10 @@ def _solve_round(
         result = optimize.minimize(
             negative_goodput,
             start,
-            jac=True,
+            jac=negative_goodput_slope if derivatives else None,
             method="SLSQP",
             bounds=[*[(1.0, float(longest))] * len(alpha), (float(np.max(drafting_s + upload_s)), None)],
-            constraints={"type": "ineq", "fun": spare_band, "jac": spare_band_slope},
+            constraints={"type": "ineq", "fun": spare_band} | ({"jac": spare_band_slope} if derivatives else {}),
             options={"maxiter": 200, "ftol": 1e-9},
         )
     return result.x[:-1]

@@ -16,6 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from rich import box
 from rich.progress import Progress
 from rich.table import Table
 
@@ -35,6 +36,7 @@ REPETITIONS = 5
 SECONDS_PER_REPETITION = 0.2
 REFERENCE_ROUNDS = 16
 REFERENCE_USERS = (5, 20, 100)
+REFERENCES = ("SLSQP", "SLSQP with derivatives", "Algorithm 1, 100 x 100")
 TRAINING_LANES = (16, 256)
 TRAINING_STEPS = 64
 EPISODE_CALLS = 201  # rounds of an episode and the step that resets
@@ -203,7 +205,8 @@ def solvers() -> list[Measurement]:
         problem = decision_problem(REFERENCE_ROUNDS, users)
         ours = solve_heterogeneous(problem).goodput
         references: dict[str, Callable[[RoundProblem], FloatArray]] = {
-            "SLSQP, rounded": lambda problem: solve_slsqp(problem)[1],
+            "SLSQP": lambda problem: solve_slsqp(problem, derivatives=False)[1],
+            "SLSQP with derivatives": lambda problem: solve_slsqp(problem, derivatives=True)[1],
             "Algorithm 1, 100 x 100": lambda problem: solve_algorithm1(problem).goodput,
         }
         for name, reference in references.items():
@@ -263,11 +266,13 @@ def training() -> list[Measurement]:
     return measurements
 
 
-def memory() -> Measurement:
-    """Memory that 4096 lanes of 20 users add to a process, at its peak over an episode's first rounds."""
+def memory() -> list[Measurement]:
+    """Memory that 4096 lanes of 20 users add to a process, at its peak over an episode's first rounds (Linux)."""
+    if not Path("/proc/self/status").exists():
+        return []
     code = (
-        "import resource, gymnasium as gym, numpy as np, multispin_env\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "import re, gymnasium as gym, numpy as np, multispin_env\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
         "before = peak()\n"
         f"env = gym.make_vec({ENV_ID!r}, num_envs=4096, scenario='mobile')\n"
         "env.reset(seed=0)\n"
@@ -276,7 +281,7 @@ def memory() -> Measurement:
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     megabytes = float(run.stdout)
-    return Measurement("memory", "make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")
+    return [Measurement("memory", "make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")]
 
 
 def measure_all(output: Path, progress: Progress) -> list[Measurement]:
@@ -328,7 +333,7 @@ def ratios(measurements: Sequence[Measurement]) -> list[tuple[str, float]]:
                 f"reference: {name}, K = {users}",
             )
             for users in REFERENCE_USERS
-            for name in ("SLSQP, rounded", "Algorithm 1, 100 x 100")
+            for name in REFERENCES
         ),
     ]
     return [(text, rate[above] / rate[below]) for text, above, below in pairs]
@@ -338,20 +343,24 @@ def tables(measurements: Sequence[Measurement]) -> list[Table]:
     """The measurements and the ratios, for the terminal."""
     result = []
     for section in dict.fromkeys(measurement.section for measurement in measurements):
-        table = Table("what", "median", "slowest .. fastest", "unit", "remark", title=section)
+        table = _table(section, "", "median", "slowest", "fastest", "")
         for measurement in (m for m in measurements if m.section == section):
-            table.add_row(
-                measurement.name,
-                f"{measurement.rate:,.0f}",
-                f"{measurement.low:,.0f} .. {measurement.high:,.0f}",
-                measurement.unit,
-                measurement.remark,
-            )
+            rates = (f"{rate:,.0f}" for rate in (measurement.rate, measurement.low, measurement.high))
+            table.add_row(measurement.name, *rates, measurement.unit)
+            if measurement.remark:
+                table.add_row(f"[dim]  {measurement.remark}[/]")
         result.append(table)
-    table = Table("ratio", "times", title="ratios")
+    table = _table("ratios", "", "times")
     for text, value in ratios(measurements):
         table.add_row(text, f"{value:,.1f}")
     return [*result, table]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if 0 < place < 4 else "left")
+    return table
 
 
 def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
@@ -370,7 +379,7 @@ def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
             values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in SOLVER_USERS]
             label = f"{solve.removeprefix('solve_')}, batch of {rounds}"
             decisions.loglog(SOLVER_USERS, values, f"{marker}-", color=colour, label=label)
-    for name, colour in (("SLSQP, rounded", "#ccbb44"), ("Algorithm 1, 100 x 100", "#228833")):
+    for name, colour in zip(REFERENCES, ("#ccbb44", "#997700", "#228833"), strict=True):
         values = [rate[f"reference: {name}, K = {users}"] for users in REFERENCE_USERS]
         decisions.loglog(REFERENCE_USERS, values, "^-", color=colour, label=name)
     decisions.set_xlabel("users K")

@@ -23,8 +23,14 @@ def ornstein_uhlenbeck(value: FloatArray, rate: FloatArray, innovation: FloatArr
         rate: The interval over the correlation time, at least 0.
         innovation: A standard normal variate.
     """
-    correlation = np.exp(-rate)
-    return correlation * value + np.sqrt(1.0 - correlation * correlation) * innovation
+    correlation = np.negative(rate)
+    np.exp(correlation, out=correlation)
+    spread = correlation * correlation
+    np.subtract(1.0, spread, out=spread)
+    np.sqrt(spread, out=spread)
+    moved = correlation * value
+    moved += spread * innovation
+    return moved
 
 
 class Fading(Protocol):

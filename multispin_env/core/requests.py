@@ -151,11 +151,17 @@ class Requests:
         return np.sqrt(1.0 - share) * self._variate + np.sqrt(share) * self._drift
 
     def _rate(self, variate: FloatArray, task: IntArray) -> FloatArray:
-        position = (variate + _VARIATE_LIMIT) * (_GRID_STEPS / (2.0 * _VARIATE_LIMIT))
-        position = np.clip(position, 0.0, _GRID_STEPS - 1e-6)
+        position = variate + _VARIATE_LIMIT
+        position *= _GRID_STEPS / (2.0 * _VARIATE_LIMIT)
+        np.clip(position, 0.0, _GRID_STEPS - 1e-6, out=position)
         below = position.astype(np.int64)
-        fraction = position - below
+        position -= below
         below += task * (_GRID_STEPS + 1)
         low = self._table[below]
+        below += 1
+        rate = self._table[below]
+        rate -= low
+        rate *= position
+        rate += low
         # Rounding may carry the sum a last digit beyond 1.
-        return np.minimum(low + fraction * (self._table[below + 1] - low), 1.0)
+        return np.minimum(rate, 1.0, out=rate)

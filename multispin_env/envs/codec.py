@@ -153,7 +153,7 @@ class ObservationCodec:
         """Observations of a batch of views, (lanes, 9 K), a fresh array."""
         config = self._config
         lanes, users = view.drafting_latency_s.shape
-        features = np.empty((lanes, self.num_features, users), dtype=np.float32)
+        features = np.empty((self.num_features, lanes, users), dtype=np.float32)
         progress = 1.0 / config.requests.tokens_high
         length = 1.0 / config.max_draft_length
         scaled = (
@@ -167,8 +167,8 @@ class ObservationCodec:
             (view.last_draft_length, length),
             (view.last_accepted, length),
         )
-        for feature, (values, scale) in enumerate(scaled):
-            np.multiply(values, scale, out=features[:, feature], casting="unsafe")
-        limit = SPECTRAL_EFFICIENCY_LIMIT / SPECTRAL_EFFICIENCY_SCALE
-        np.minimum(features[:, 1:3], limit, out=features[:, 1:3])
-        return features.reshape(lanes, -1)
+        for feature, (values, scale) in zip(features, scaled, strict=True):
+            np.multiply(values.astype(np.float32), np.float32(scale), out=feature)
+        efficiencies = features[1:3]
+        np.minimum(efficiencies, SPECTRAL_EFFICIENCY_LIMIT / SPECTRAL_EFFICIENCY_SCALE, out=efficiencies)
+        return np.ascontiguousarray(features.swapaxes(0, 1)).reshape(lanes, -1)

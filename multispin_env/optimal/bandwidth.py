@@ -42,8 +42,14 @@ def equalize_bandwidth(problem: RoundProblem, draft_length: ArrayLike) -> tuple[
         raise ValueError(f"draft_length must have {num_users} users on its last axis, got shape {length.shape}")
     load_s = users_first(np.broadcast_to(length * problem.full_band_upload_s, shape))
     drafting_s = users_first(np.broadcast_to(length * problem.drafting_latency_s, shape))
+    num_rows = load_s.shape[1]
+    if num_rows == 1:
+        # NumPy adds up the users of a single row in another order than those of several. With a twin beside it a round
+        # has the same answer to the last digit, alone or in a batch.
+        load_s, drafting_s = load_s.repeat(2, axis=1), drafting_s.repeat(2, axis=1)
     latency_s, upload_s = equalize(load_s, drafting_s)
-    return latency_s.reshape(shape[:-1]), users_last(band_shares(load_s, upload_s), shape)
+    share = band_shares(load_s, upload_s)
+    return latency_s[:num_rows].reshape(shape[:-1]), users_last(share[:, :num_rows], shape)
 
 
 def equalize(load_s: FloatArray, drafting_s: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -64,14 +70,17 @@ def equalize(load_s: FloatArray, drafting_s: FloatArray) -> tuple[FloatArray, Fl
     slack_s = (load_s - head_start_s).max(axis=0)
     # Newton on 1/F - 1 for F = sum_k load_k / upload_k. 1/F is concave and increasing, and the start is below the root
     # (there one user alone needs the whole band), so the iterates climb to the root without a safeguard.
+    moving = np.ones(slack_s.shape, dtype=np.bool_)
     for _ in range(_MAX_NEWTON_STEPS):
         upload_s = head_start_s + slack_s
         share = load_s / upload_s
         total = share.sum(axis=0)
         share /= upload_s
         step_s = total * (total - 1.0) / share.sum(axis=0)
-        slack_s = slack_s + step_s
-        if (np.abs(step_s) <= _LAST_STEP * slack_s).all():
+        # A problem stops when it has converged itself, so that its answer does not depend on the others in the batch.
+        slack_s = slack_s + step_s * moving
+        moving &= np.abs(step_s) > _LAST_STEP * slack_s
+        if not moving.any():
             break
     return longest_s + slack_s, head_start_s + slack_s
 

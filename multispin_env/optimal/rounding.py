@@ -25,6 +25,8 @@ _OFFSETS_OF_FEW = np.array([0.15, 0.35, 0.5, 0.65, 0.85])
 # Moves evaluated exactly in each round of the search, and the most rounds.
 _MOVES = 4
 _MAX_ROUNDS = 50
+# Roundings are evaluated so many lengths at a time: enough to outweigh the calls, few enough to stay in the cache.
+_LENGTHS_AT_ONCE = 1 << 14
 # Improvements below this are rounding, and could cycle.
 _LEAST_GAIN = 1e-12
 _TINY = 1e-300
@@ -45,24 +47,34 @@ def round_lengths(rows: Rows, relaxed: Relaxed, common_length: FloatArray) -> Po
     if relaxed.length.shape[0] <= _FEW_USERS:
         starts = _rounded(rows, relaxed.length, _SCALES_OF_FEW, _OFFSETS_OF_FEW)
         return _climb_from_each(rows, [*starts, common])
-    start = Point.stacked(_rounded(rows, relaxed.length, _SCALES, _OFFSETS)).best()
-    found = _climb(rows, start.replaced(common.goodput > start.goodput, common))
+    found = _climb(rows, _best_of([common, *_rounded(rows, relaxed.length, _SCALES, _OFFSETS)]))
     room = np.flatnonzero(relaxed.upper_bound > found.goodput * (1.0 + _ROOM))
     if room.size:
         tight = rows.take(room)
-        starts = [
-            Point.stacked(_rounded(tight, relaxed.length[:, room], _FINE_SCALES, offset)).best()
-            for offset in _FINE_OFFSETS[:, None]
-        ]
-        found.update(room, _climb(tight, Point.stacked(starts).best()))
+        starts = _rounded(tight, relaxed.length[:, room], _FINE_SCALES, _FINE_OFFSETS)
+        found.update(room, _climb(tight, _best_of(starts)))
     return found
 
 
 def _rounded(rows: Rows, real_length: FloatArray, scales: FloatArray, offsets: FloatArray) -> list[Point]:
     """For each scale the best of the roundings at all offsets."""
-    lengths = np.floor(real_length[:, None, None] * scales[:, None] + offsets[:, None, None])
-    points = Point.at(rows.take((None, None)), lengths.clip(1.0, rows.max_length))
-    return [Point(*(field[..., scale, :] for field in points)).best() for scale in range(scales.size)]
+    rounded = []
+    at_once = max(1, _LENGTHS_AT_ONCE // (real_length.size * offsets.size))
+    for start in range(0, scales.size, at_once):
+        some = scales[start : start + at_once]
+        lengths = np.floor(real_length[:, None, None] * some[:, None] + offsets[:, None, None])
+        points = Point.at(rows.take((None, None)), lengths.clip(1.0, rows.max_length))
+        rounded += [Point(*(field[..., scale, :] for field in points)).best() for scale in range(some.size)]
+    return rounded
+
+
+def _best_of(points: list[Point]) -> Point:
+    """For every problem the best of several choices."""
+    best = Point(*(field.copy() for field in points[0]))
+    every = np.arange(best.goodput.size)
+    for point in points[1:]:
+        best.update(every, point)
+    return best
 
 
 def _climb_from_each(rows: Rows, starts: list[Point]) -> Point:
