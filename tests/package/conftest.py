@@ -1,0 +1,42 @@
+"""What several test files need: systems to drive without an environment, and random decisions."""
+
+import numpy as np
+import pytest
+
+from multispin_env import Allocation, Simulator, make_config
+
+
+def _start(scenario="paper", model_pair="llama2", lanes=1, seed=0, **config):
+    """A simulator after its reset; lane i has seed ``seed + i``."""
+    simulator = Simulator(make_config(scenario, model_pair, config), lanes)
+    simulator.reset([np.random.default_rng(seed + lane) for lane in range(lanes)])
+    return simulator
+
+
+def _random_allocation(simulator, rng):
+    """Any lengths, and shares from about equal to very unequal."""
+    shape = simulator.num_lanes, simulator.config.num_users
+    length = rng.integers(1, simulator.config.max_draft_length, shape, endpoint=True)
+    weight = np.exp(rng.normal(0.0, rng.uniform(0.1, 3.0), shape))
+    return Allocation(length, weight / weight.sum(axis=1, keepdims=True))
+
+
+def _equal_allocation(simulator, length):
+    """The given length, broadcast over lanes and users, and equal shares."""
+    shape = simulator.num_lanes, simulator.config.num_users
+    return Allocation(np.broadcast_to(np.int64(length), shape).copy(), np.full(shape, 1.0 / shape[1]))
+
+
+@pytest.fixture(scope="session")
+def start():
+    return _start
+
+
+@pytest.fixture(scope="session")
+def random_allocation():
+    return _random_allocation
+
+
+@pytest.fixture(scope="session")
+def equal_allocation():
+    return _equal_allocation

@@ -1,0 +1,88 @@
+"""Which way imports run, and what importing the package costs."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import multispin_env
+
+PACKAGE = Path(multispin_env.__file__).parent
+ABOVE_THE_CORE = ("multispin_env.envs", "multispin_env.rendering", "multispin_env.optimal", "gymnasium")
+
+
+def imported_modules(path):
+    """Full names of all that a file imports, also inside functions; ``from a import b`` counts as a and a.b."""
+    package = ".".join(["multispin_env", *path.relative_to(PACKAGE).parts[:-1]])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*parents, *filter(None, [node.module])])
+            yield source
+            yield from (f"{source}.{name.name}" for name in node.names)
+
+
+def sources(*places):
+    """The Python files of these parts of the package."""
+    found = []
+    for place in places:
+        path = PACKAGE / place
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert len(found) >= len(places)
+    return found
+
+
+def offences(paths, forbidden):
+    return [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in paths
+        for name in imported_modules(path)
+        if any(name == root or name.startswith(root + ".") for root in forbidden)
+    ]
+
+
+def test_core_and_configuration_import_nothing_above_them():
+    assert not offences(sources("core", "profiles", "config.py", "scenarios.py"), ABOVE_THE_CORE)
+
+
+def test_the_optimum_imports_neither_gymnasium_nor_the_environments():
+    assert not offences(sources("optimal"), ("gymnasium", "multispin_env.envs", "multispin_env.rendering"))
+
+
+def test_of_the_core_the_optimum_uses_the_equations_and_the_views():
+    used = {name for path in sources("optimal") for name in imported_modules(path) if name.startswith("multispin_env.")}
+    core = {name for name in used if name.startswith("multispin_env.core")}
+    assert {".".join(name.split(".")[:3]) for name in core} <= {"multispin_env.core.round", "multispin_env.core.view"}
+
+
+def test_the_package_imports_nothing_from_the_rest_of_the_repository():
+    assert not offences(sources("."), ("agents", "baselines", "train"))
+
+
+def test_the_search_for_imports_finds_imports():
+    envs = {name for path in sources("envs") for name in imported_modules(path)}
+    assert {"gymnasium", "multispin_env.core.simulator"} <= envs
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Modules that a fresh interpreter has loaded after importing the package and playing a round."""
+    program = (
+        "import sys, json, gymnasium, multispin_env\n"
+        "env = gymnasium.make('multispin_env/Heterogeneous-v0', scenario='thermal', render_mode='ansi')\n"
+        "env.reset(seed=0); env.step(env.action_space.sample()); env.render()\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("heavy", ["torch", "stable_baselines3", "matplotlib", "pandas", "rich"])
+def test_a_round_is_played_without_heavy_modules(heavy, loaded):
+    assert "multispin_env.envs.scalar" in loaded
+    assert heavy not in loaded

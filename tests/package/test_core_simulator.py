@@ -1,0 +1,319 @@
+"""The simulator: the equations of a round put together, exogenous randomness, independent lanes, stable views."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from multispin_env import SCENARIOS, Allocation, RoundView, Simulator, make_config
+from multispin_env.core import TrueView
+from multispin_env.core.draws import BLOCK_ROUNDS, RoundDraws
+
+ROUNDS = 45  # more than two blocks of draws
+MILD = {"name": "mild", "acceptance_mean": 0.6, "acceptance_std": 0.15}
+SHORT_REQUESTS = {"tasks": [MILD], "tokens_low": 3, "tokens_high": 12, "prompts_per_user": 4}
+
+
+def arrays(view):
+    fields = {item.name: getattr(view, item.name) for item in dataclasses.fields(view)}
+    return {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+
+
+def play(simulator, allocations):
+    """The true views before each of the rounds, and their outcomes."""
+    views, outcomes = [], []
+    for allocation in allocations:
+        views.append(simulator.true_view())
+        outcomes.append(simulator.step(allocation))
+    return views, outcomes
+
+
+def stacked(records, name):
+    return np.stack([getattr(record, name) for record in records])
+
+
+@pytest.fixture
+def two_worlds(start, random_allocation):
+    """Two simulations of one seed under different decisions: ``(views, outcomes)`` of each."""
+
+    def play_both(scenario, **config):
+        played = []
+        for decisions in (1, 2):
+            simulator = start(scenario, lanes=3, seed=11, episode_rounds=ROUNDS, **config)
+            rng = np.random.default_rng(decisions)
+            played.append(play(simulator, (random_allocation(simulator, rng) for _ in range(ROUNDS))))
+        return played
+
+    return play_both
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_round_obeys_the_papers_equations(scenario, start, random_allocation):
+    simulator = start(scenario, lanes=2)
+    config, rng = simulator.config, np.random.default_rng(0)
+    for _ in range(25):
+        view, allocation = simulator.true_view(), random_allocation(simulator, rng)
+        rate = view.used_spectral_efficiency(allocation.draft_length)
+        outcome = simulator.step(allocation)
+        length, share = allocation
+        np.testing.assert_allclose(outcome.drafting_s, length * view.drafting_latency_s, rtol=1e-12)
+        upload_s = config.payload_bits * length / (share * config.bandwidth_hz * rate)
+        np.testing.assert_allclose(outcome.upload_s, upload_s, rtol=1e-12)
+        np.testing.assert_allclose(outcome.multi_access_s, (outcome.drafting_s + upload_s).max(axis=1), rtol=1e-12)
+        assert outcome.verification_s == config.verification_latency_s
+        np.testing.assert_allclose(outcome.latency_s, outcome.multi_access_s + outcome.verification_s, rtol=1e-12)
+        np.testing.assert_allclose(outcome.goodput, outcome.tokens.sum(axis=1) / outcome.latency_s, rtol=1e-12)
+        assert np.all((outcome.tokens >= 1) & (outcome.tokens <= length + 1))
+        assert outcome.allocation is allocation
+
+
+def test_a_view_says_what_the_last_round_brought(start, random_allocation):
+    simulator = start("mobile", lanes=2)
+    assert not simulator.view().last_draft_length.any()
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        allocation = random_allocation(simulator, rng)
+        outcome, view = simulator.step(allocation), simulator.view()
+        np.testing.assert_array_equal(view.last_draft_length, allocation.draft_length)
+        np.testing.assert_array_equal(view.last_accepted, outcome.tokens - 1)
+        assert view.config is simulator.config
+
+
+def test_the_true_view_differs_from_the_view_only_by_what_is_hidden(start):
+    simulator = start("thermal", lanes=2)
+    view, truth = simulator.view(), simulator.true_view()
+    for name, value in arrays(view).items():
+        np.testing.assert_array_equal(getattr(truth, name), value)
+    hidden = {item.name for item in dataclasses.fields(TrueView)} - {
+        item.name for item in dataclasses.fields(RoundView)
+    }
+    assert hidden == {"acceptance_rate", "used_spectral_efficiency"}
+    assert not isinstance(view, TrueView)
+
+
+@pytest.mark.parametrize("kind", ["view", "true_view"])
+def test_a_lane_of_a_view_is_the_view_of_that_lane(kind, start, equal_allocation):
+    simulator = start("thermal", lanes=3)
+    simulator.step(equal_allocation(simulator, [[2], [5], [9]]))
+    view = getattr(simulator, kind)()
+    for index in range(3):
+        lane = view.lane(index)
+        assert type(lane) is type(view)
+        for name, value in arrays(lane).items():
+            np.testing.assert_array_equal(value, getattr(view, name)[index : index + 1])
+        if kind == "true_view":
+            everywhere = view.used_spectral_efficiency(np.full((3, 20), 8))
+            np.testing.assert_array_equal(lane.used_spectral_efficiency(np.full((1, 20), 8)), everywhere[[index]])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_view_stays_as_it_was_when_rounds_are_played(scenario, start, random_allocation):
+    simulator, rng = start(scenario, lanes=2, episode_rounds=ROUNDS, requests=SHORT_REQUESTS), np.random.default_rng(0)
+    kept = []
+    for _ in range(ROUNDS):
+        view = simulator.true_view()
+        kept.append((view, {name: value.copy() for name, value in arrays(view).items()}))
+        simulator.step(random_allocation(simulator, rng))
+    for view, copies in kept:
+        for name, value in copies.items():
+            np.testing.assert_array_equal(getattr(view, name), value)
+
+
+def test_a_view_does_not_change_when_the_caller_writes_to_its_allocation(start, equal_allocation):
+    simulator = start()
+    allocation = equal_allocation(simulator, 8)
+    simulator.step(allocation)
+    allocation.draft_length[...] = 3
+    np.testing.assert_array_equal(simulator.view().last_draft_length, np.full((1, 20), 8))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_lane_does_not_depend_on_its_neighbours(scenario, start, random_allocation):
+    together = start(scenario, lanes=5, seed=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
+    alone = [start(scenario, seed=3 + lane, episode_rounds=ROUNDS, requests=SHORT_REQUESTS) for lane in range(5)]
+    rng = np.random.default_rng(0)
+    for _ in range(ROUNDS):
+        allocation = random_allocation(together, rng)
+        outcome = together.step(allocation)
+        for lane, simulator in enumerate(alone):
+            own = simulator.step(Allocation(*(part[[lane]] for part in allocation)))
+            for name in ("tokens", "drafting_s", "upload_s", "latency_s", "goodput"):
+                np.testing.assert_array_equal(getattr(own, name)[0], getattr(outcome, name)[lane])
+            for name, value in arrays(simulator.true_view()).items():
+                np.testing.assert_array_equal(value[0], getattr(together.true_view(), name)[lane])
+
+
+def test_decisions_do_not_change_the_block_fading_or_the_users(two_worlds):
+    (views, _), (others, _) = two_worlds("paper")
+    fixed = ("observed_spectral_efficiency", "drafting_latency_s", "task_acceptance_mean", "acceptance_rate")
+    for name in (*fixed, "long_term_spectral_efficiency"):
+        np.testing.assert_array_equal(stacked(views, name), stacked(others, name))
+    assert len(np.unique(stacked(views, "observed_spectral_efficiency"))) == ROUNDS * 3 * 20
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_decisions_do_not_change_who_the_users_are(scenario, two_worlds):
+    (views, _), (others, _) = two_worlds(scenario)
+    for name, value in arrays(views[0]).items():
+        np.testing.assert_array_equal(getattr(others[0], name), value)
+    np.testing.assert_array_equal(stacked(views, "task_acceptance_mean"), stacked(others, "task_acceptance_mean"))
+    np.testing.assert_array_equal(views[0].acceptance_rate, others[0].acceptance_rate)
+
+
+def test_decisions_do_not_change_the_sequence_of_requests(two_worlds):
+    (views, outcomes), (others, other_outcomes) = two_worlds("requests", requests=SHORT_REQUESTS)
+    pace, other_pace = (stacked(played, "tokens").sum(axis=0) for played in (outcomes, other_outcomes))
+    assert np.any(np.abs(pace - other_pace) > 12)  # some user is a request ahead
+    first, second = stacked(views, "acceptance_rate"), stacked(others, "acceptance_rate")
+    for lane, user in np.ndindex(first.shape[1:]):
+        both = first[:, lane, user], second[:, lane, user]
+        met = [rates[np.insert(np.diff(rates) != 0, 0, True)] for rates in both]
+        common = min(map(len, met))
+        assert common > 4  # the list of prompts has wrapped
+        np.testing.assert_array_equal(met[0][:common], met[1][:common])
+
+
+def test_decisions_do_not_change_the_luck(two_worlds):
+    # In `paper` a user's rate is the same in every round: what remains is the outcome and the length.
+    (_, outcomes), (_, others) = two_worlds("paper")
+    lengths = [np.stack([o.allocation.draft_length for o in world]) for world in (outcomes, others)]
+    tokens, other_tokens = stacked(outcomes, "tokens"), stacked(others, "tokens")
+    cut = np.minimum(*lengths) + 1
+    np.testing.assert_array_equal(np.minimum(tokens, cut), np.minimum(other_tokens, cut))
+    longer = lengths[0] >= lengths[1]
+    assert longer.any()
+    assert np.all(tokens[longer] >= other_tokens[longer])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_longer_draft_never_accepts_less_of_the_same_request(scenario, start, equal_allocation):
+    before = None
+    for length in (1, 2, 5, 8, 13, 25):
+        simulator = start(scenario, lanes=20, seed=4)
+        tokens = simulator.step(equal_allocation(simulator, length)).tokens
+        if before is not None:
+            assert np.all(tokens >= before)
+            assert np.any(tokens > before)
+        before = tokens
+
+
+def test_bandwidth_and_time_do_not_change_what_is_accepted(start, random_allocation):
+    worlds = []
+    for seed in (1, 2):
+        simulator = start("mobile", lanes=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
+        lengths, shares = np.random.default_rng(0), np.random.default_rng(seed)
+        allocations = [
+            Allocation(
+                random_allocation(simulator, lengths).draft_length, random_allocation(simulator, shares).bandwidth_share
+            )
+            for _ in range(ROUNDS)
+        ]
+        worlds.append(play(simulator, allocations))
+    (views, outcomes), (others, other_outcomes) = worlds
+    np.testing.assert_array_equal(stacked(outcomes, "tokens"), stacked(other_outcomes, "tokens"))
+    np.testing.assert_array_equal(stacked(views, "acceptance_rate"), stacked(others, "acceptance_rate"))
+    assert np.all(stacked(outcomes, "latency_s") != stacked(other_outcomes, "latency_s"))
+
+
+def test_the_aged_channel_depends_on_the_time_that_a_decision_takes(start):
+    simulator = start("mobile", lanes=2)
+    truth = simulator.true_view()
+    np.testing.assert_allclose(
+        truth.used_spectral_efficiency(np.zeros((2, 20))), truth.observed_spectral_efficiency, rtol=1e-12
+    )
+    off = [
+        np.abs(truth.used_spectral_efficiency(np.full((2, 20), n)) - truth.observed_spectral_efficiency).mean()
+        for n in (1, 8, 25)
+    ]
+    assert 0.0 < off[0] < off[1] < off[2]
+
+
+def test_looking_at_the_truth_does_not_change_it(start, random_allocation):
+    worlds = []
+    for looks in (0, 3):
+        simulator, rng = start("thermal", lanes=2), np.random.default_rng(0)
+        outcomes = []
+        for _ in range(25):
+            for length in range(looks):
+                simulator.true_view().used_spectral_efficiency(np.full((2, 20), length + 1))
+            outcomes.append(simulator.step(random_allocation(simulator, rng)))
+        worlds.append(stacked(outcomes, "latency_s"))
+    np.testing.assert_array_equal(*worlds)
+
+
+def test_sustained_drafting_slows_the_devices_and_rest_cools_them(start, equal_allocation):
+    simulator = start("thermal", lanes=2, bandwidth_hz=1e9)  # rounds of little else than drafting and verification
+    config = simulator.config
+    cold = simulator.view().drafting_latency_s
+
+    def after(length, rounds):
+        for _ in range(rounds):
+            simulator.step(equal_allocation(simulator, length))
+        return simulator.view().drafting_latency_s
+
+    hot = after(25, 100)
+    assert np.all(hot > 1.1 * cold)
+    assert np.all(hot < (1.0 + config.heat.slowdown) * cold)
+    cooler = after(1, 100)
+    assert np.all(cooler < hot)
+    assert np.all(cooler > cold)
+
+
+def test_devices_without_heat_keep_their_pace(start, equal_allocation):
+    simulator = start("mobile", lanes=2)
+    cold = simulator.view().drafting_latency_s
+    for _ in range(20):
+        simulator.step(equal_allocation(simulator, 25))
+    np.testing.assert_array_equal(simulator.view().drafting_latency_s, cold)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("rounds", [1, BLOCK_ROUNDS - 1, BLOCK_ROUNDS, BLOCK_ROUNDS + 1, ROUNDS])
+def test_an_episode_of_any_length_has_an_observation_after_its_last_round(rounds, scenario, start, equal_allocation):
+    simulator = start(scenario, episode_rounds=rounds)
+    seen = []
+    for _ in range(rounds):
+        seen.append(simulator.view().observed_spectral_efficiency)
+        simulator.step(equal_allocation(simulator, 8))
+    seen.append(simulator.view().observed_spectral_efficiency)
+    assert len(np.unique(np.stack(seen))) == (rounds + 1) * 20
+
+
+@pytest.mark.parametrize("rounds", [3, 19, 20, 45])
+def test_draws_are_the_lanes_own_streams_in_order(rounds):
+    users, kinds = 3, (2, 1)
+    draws = RoundDraws(4, users, *kinds, rounds)
+    draws.reset([np.random.default_rng(lane) for lane in range(4)])
+    drawn = [tuple(part.copy() for part in draws.draw()) for _ in range(rounds + 1)]
+    for lane in range(4):
+        stream, left = np.random.default_rng(lane), rounds + 1
+        expected = ([], [])
+        while left:
+            block = min(left, BLOCK_ROUNDS)
+            expected[0].extend(stream.standard_normal((block, kinds[0], users)))
+            expected[1].extend(stream.standard_exponential((block, kinds[1], users)))
+            left -= block
+        for kind in range(2):
+            np.testing.assert_array_equal([part[kind][:, lane] for part in drawn], expected[kind])
+
+
+@pytest.mark.parametrize("rounds", [1, 5, BLOCK_ROUNDS, ROUNDS])
+def test_no_round_is_played_after_the_end_of_an_episode(rounds, start, equal_allocation):
+    simulator = start(episode_rounds=rounds)
+    for _ in range(rounds):
+        simulator.step(equal_allocation(simulator, 8))
+    with pytest.raises(RuntimeError, match=f"the episode ended after {rounds} rounds; call reset first"):
+        simulator.step(equal_allocation(simulator, 8))
+    simulator.reset([np.random.default_rng(0)])
+    simulator.step(equal_allocation(simulator, 8))
+
+
+def test_a_second_episode_goes_on_with_the_generators():
+    config = make_config("requests", config={"episode_rounds": 5})
+    simulator, generators = Simulator(config, 2), [np.random.default_rng(lane) for lane in range(2)]
+    simulator.reset(generators)
+    first = simulator.view()
+    simulator.reset(generators)
+    second = simulator.view()
+    assert np.all(first.observed_spectral_efficiency != second.observed_spectral_efficiency)
+    assert np.all(first.drafting_latency_s != second.drafting_latency_s)

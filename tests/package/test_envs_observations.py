@@ -1,0 +1,201 @@
+"""Observations: what every number is, its bounds, and that nobody else writes to it."""
+
+import itertools
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from multispin_env import MODEL_PAIRS, SCENARIOS
+
+HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
+SHORT_REQUESTS = {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}
+
+
+def random_actions(space, number, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1.0, 1.0, (number, *space.shape)).astype(np.float32)
+
+
+def documented(view):
+    """The table in the environment's docstring: nine features, (lanes, 9, users)."""
+    config = view.config
+    return np.stack(
+        [
+            view.drafting_latency_s / config.drafting_latency_s,
+            np.minimum(view.observed_spectral_efficiency / 8.0, 8.0),
+            np.minimum(view.long_term_spectral_efficiency / 8.0, 8.0),
+            view.task_acceptance_mean,
+            view.task_acceptance_std,
+            view.request_tested / config.requests.tokens_high,
+            view.request_accepted / config.requests.tokens_high,
+            view.last_draft_length / config.max_draft_length,
+            view.last_accepted / config.max_draft_length,
+        ],
+        axis=1,
+    )
+
+
+@pytest.mark.parametrize("model_pair", MODEL_PAIRS)
+@every_scenario
+def test_every_number_is_the_documented_one(scenario, model_pair):
+    env = gym.make(HETEROGENEOUS, scenario=scenario, model_pair=model_pair, config={"requests": SHORT_REQUESTS})
+    envs = gym.make_vec(HETEROGENEOUS, 3, scenario=scenario, model_pair=model_pair)
+    for some, lanes in ((env, 1), (envs, 3)):
+        observation, _ = some.reset(seed=0)
+        for action in random_actions(some.action_space, 30):
+            features = observation.reshape(lanes, 9, 20)
+            np.testing.assert_allclose(features, documented(some.unwrapped.round_view()), rtol=1e-6)
+            observation = some.step(action)[0]
+
+
+def test_every_feature_of_a_run_varies():
+    # Otherwise the comparison above could not tell one feature from another.
+    env = gym.make(HETEROGENEOUS, scenario="thermal", config={"requests": SHORT_REQUESTS})
+    observations = [env.reset(seed=0)[0], *(env.step(action)[0] for action in random_actions(env.action_space, 30))]
+    features = np.stack(observations).reshape(-1, 9, 20).swapaxes(0, 1).reshape(9, -1)
+    assert np.all(features.std(axis=1) > 0.01)
+    assert len(np.unique(features.round(6), axis=0)) == 9
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"requests": {**SHORT_REQUESTS, "tokens_low": 1, "tokens_high": 1}},
+        {"num_users": 1, "max_draft_length": 1},
+        {"num_users": 2, "max_draft_length": 500, "requests": SHORT_REQUESTS},
+        {"num_users": 3, "bandwidth_hz": 1e12, "heat": {"slowdown": 5.0, "time_constant_s": 0.01}},
+        {"num_users": 3, "channel": {"power_to_noise": 1e30, "path_gain_high": 5.0}},
+        {"num_users": 3, "channel": {"power_to_noise": 1e-6}},
+        {"num_users": 3, "channel": {"shadowing_std_db": 20.0, "shadowing_correlation_time_s": 0.1}},
+        {"num_users": 3, "drafting_latency_spread": 0.99},
+        {"num_users": 3, "requests": {"tasks": [{"name": "all", "acceptance_mean": 1.0}], "tokens_high": 32}},
+    ],
+    ids=lambda config: ",".join(config) or "default",
+)
+@every_scenario
+def test_observations_stay_inside_their_space_in_long_rollouts(scenario, config):
+    envs = gym.make_vec(HETEROGENEOUS, 4, scenario=scenario, config={"episode_rounds": 150, **config})
+    space = envs.observation_space
+    observations, _ = envs.reset(seed=0)
+    rng = np.random.default_rng(1)
+    for _ in range(320):
+        assert space.contains(observations), observations[(observations < space.low) | (observations > space.high)]
+        actions = rng.uniform(-1.0, 1.0, envs.action_space.shape).astype(np.float32)
+        if rng.random() < 0.5:  # the box's corners as well
+            actions = np.sign(actions)
+        observations = envs.step(actions)[0]
+
+
+@every_scenario
+def test_observations_are_about_of_unit_size(scenario):
+    envs = gym.make_vec(HETEROGENEOUS, 8, scenario=scenario)
+    observations = [envs.reset(seed=0)[0]]
+    observations += [envs.step(action)[0] for action in random_actions(envs.action_space, 100)]
+    features = np.abs(np.stack(observations)).reshape(-1, 9, 20)
+    assert np.quantile(features, 0.99) < 2.0
+    assert features.mean() > 0.1
+
+
+def scribble(values):
+    """Writes to every array within."""
+    if isinstance(values, dict):
+        for value in values.values():
+            scribble(value)
+    elif isinstance(values, np.ndarray):
+        if values.dtype == object:
+            for value in values:
+                scribble(value)
+        else:
+            values[...] = True if values.dtype == bool else 77
+
+
+def frozen_copy(values):
+    if isinstance(values, dict):
+        return {name: frozen_copy(value) for name, value in values.items()}
+    if isinstance(values, tuple | list) or (isinstance(values, np.ndarray) and values.dtype == object):
+        return [frozen_copy(value) for value in values]
+    return np.array(values)
+
+
+def makers():
+    for scenario in SCENARIOS:
+        config = {"num_users": 3, "episode_rounds": 7, "requests": SHORT_REQUESTS}
+        arguments = {"scenario": scenario, "config": config}
+        yield pytest.param(lambda a=arguments: gym.make(HETEROGENEOUS, **a), id=f"{scenario}-scalar")
+        for mode in ("NextStep", "SameStep"):
+            yield pytest.param(
+                lambda a=arguments, m=mode: gym.make_vec(HETEROGENEOUS, 2, autoreset_mode=m, **a),
+                id=f"{scenario}-vector-{mode}",
+            )
+
+
+def play(env, steps, after=lambda returned: None):
+    """A reset, the steps, and resets where a scalar episode ends; ``after`` sees what each returns."""
+    returned = env.reset(seed=0)
+    after(returned)
+    for action in random_actions(env.action_space, steps):
+        returned = env.step(action)
+        after(returned)
+        if returned[3] is True:
+            after(env.reset())
+
+
+@pytest.mark.parametrize("make", list(makers()))
+def test_writing_to_what_was_returned_changes_nothing_later(make):
+    expected, found = [], []
+    play(make(), 30, lambda returned: expected.append(frozen_copy(returned)))
+
+    def record_and_scribble(returned):
+        found.append(frozen_copy(returned))
+        for part in returned:
+            scribble(part)
+
+    play(make(), 30, record_and_scribble)
+    np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("make", list(makers()))
+def test_what_was_returned_is_not_written_to_later(make):
+    kept, copies = [], []
+
+    def keep(returned):
+        kept.append(returned)
+        copies.append(frozen_copy(returned))
+
+    play(make(), 30, keep)
+    np.testing.assert_equal([frozen_copy(returned) for returned in kept], copies)
+
+
+def arrays_within(values):
+    if isinstance(values, dict):
+        values = tuple(values.values())
+    if isinstance(values, tuple) or (isinstance(values, np.ndarray) and values.dtype == object):
+        return [array for value in values for array in arrays_within(value)]
+    return [values] if isinstance(values, np.ndarray) else []
+
+
+@pytest.mark.parametrize("make", list(makers()))
+def test_the_arrays_of_a_step_share_no_memory(make):
+    def check(returned):
+        arrays = arrays_within(returned)
+        pairs = itertools.combinations(arrays, 2)
+        assert not any(np.shares_memory(one, other) for one, other in pairs)
+
+    play(make(), 8, check)
+
+
+@pytest.mark.parametrize("make", list(makers()))
+def test_writing_to_infos_does_not_change_the_view(make):
+    env = make()
+    env.reset(seed=0)
+    for action in random_actions(env.action_space, 5):
+        returned = env.step(action)
+        view = env.unwrapped.round_view()
+        before = {name: value.copy() for name, value in vars(view).items() if isinstance(value, np.ndarray)}
+        for part in returned:
+            scribble(part)
+        for name, value in before.items():
+            np.testing.assert_array_equal(getattr(env.unwrapped.round_view(), name), value)

@@ -1,0 +1,151 @@
+"""Pictures of a round, as text and as an array."""
+
+import re
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import DependencyNotInstalled, ResetNeeded
+
+from multispin_env import SCENARIOS
+from multispin_env.envs import MultiSpinEnv, MultiSpinVectorEnv
+
+HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
+MODES = ("ansi", "rgb_array")
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def make(mode, **arguments):
+    return gym.make(HETEROGENEOUS, render_mode=mode, **arguments).unwrapped
+
+
+def random_action(env, seed=0):
+    return np.random.default_rng(seed).uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
+
+
+def test_the_text_tells_the_round():
+    env = make("ansi", config={"num_users": 4})
+    env.reset(seed=0)
+    info = env.step(random_action(env))[4]
+    text = env.render()
+    assert f"goodput {info['goodput']:.1f} tok/s: {info['tokens'].sum()} tokens in {info['latency_s']:.3f} s" in text
+    rows = [line.split() for line in text.splitlines()[2:6]]
+    slowest = np.argmax(info["drafting_s"] + info["upload_s"])
+    for user, row in enumerate(rows):
+        assert row[:3] == [str(user), str(info["draft_length"][user]), f"{100 * info['bandwidth_share'][user]:.2f}"]
+        assert row[3:6] == [
+            f"{info['drafting_s'][user]:.3f}",
+            f"{info['upload_s'][user]:.3f}",
+            str(info["tokens"][user]),
+        ]
+        assert (row[6:] == ["slowest"]) == (user == slowest)
+
+
+def test_the_text_tells_what_is_known_of_the_next_round():
+    env = make("ansi", scenario="mobile", config={"num_users": 3})
+    env.reset(seed=0)
+    env.step(random_action(env))
+    view = env.round_view()
+    rows = env.render().split("next round:")[1].splitlines()[1:]
+    assert len(rows) == 3
+    for user, row in enumerate(rows):
+        assert row.split() == [
+            str(user),
+            f"{view.drafting_latency_s[0, user]:.4f}",
+            f"{view.observed_spectral_efficiency[0, user]:.2f}",
+            f"{view.long_term_spectral_efficiency[0, user]:.2f}",
+            f"{view.task_acceptance_mean[0, user]:.3f}",
+            f"{view.request_accepted[0, user]}/{view.request_tested[0, user]}",
+        ]
+
+
+@pytest.mark.parametrize("users", [1, 20])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_frame_is_an_array_of_bytes_of_one_size_that_shows_the_round(scenario, users):
+    env = make("rgb_array", scenario=scenario, config={"num_users": users})
+    env.reset(seed=0)
+    frames = [env.render()]
+    for seed in range(2):
+        env.step(random_action(env, seed))
+        frames.append(env.render())
+    for frame in frames:
+        assert frame.dtype == np.uint8
+        assert frame.shape == frames[0].shape == (*frame.shape[:2], 3)
+        assert frame.std() > 5.0
+    assert np.any(frames[0] != frames[1])
+    assert np.any(frames[1] != frames[2])
+
+
+@every_mode
+def test_rendering_twice_gives_the_same_and_does_not_change_the_world(mode):
+    env, twin = make(mode, scenario="thermal"), make(mode, scenario="thermal")
+    for both in (env, twin):
+        both.reset(seed=0)
+    for seed in range(2):
+        step = env.step(random_action(env, seed))
+        np.testing.assert_array_equal(env.render(), env.render())
+        np.testing.assert_array_equal(step[0], twin.step(random_action(env, seed))[0])
+
+
+@every_mode
+def test_a_new_episode_begins_with_no_round_played(mode):
+    env = make(mode)
+    env.reset(seed=0)
+    first = env.render()
+    env.step(random_action(env))
+    played = env.render()
+    env.reset(seed=0)
+    np.testing.assert_array_equal(env.render(), first)
+    assert np.any(np.asarray(played) != np.asarray(first))
+    assert mode != "ansi" or first.startswith("no round played yet")
+
+
+@every_mode
+def test_the_lanes_of_a_vector_environment_are_rendered_one_by_one(mode):
+    config = {"num_users": 3}
+    envs = gym.make_vec(HETEROGENEOUS, 2, render_mode=mode, config=config)
+    envs.reset(seed=4)
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, envs.action_space.shape).astype(np.float32)
+    envs.step(actions)
+    frames = envs.render()
+    assert isinstance(frames, tuple)
+    assert len(frames) == 2
+    for lane, frame in enumerate(frames):
+        env = make(mode, config=config)
+        env.reset(seed=4 + lane)
+        env.step(actions[lane])
+        np.testing.assert_array_equal(frame, env.render())
+
+
+@every_mode
+@pytest.mark.parametrize("make_any", [gym.make, gym.make_vec])
+def test_rendering_needs_a_reset(make_any, mode):
+    env = make_any(HETEROGENEOUS, render_mode=mode).unwrapped
+    with pytest.raises(ResetNeeded, match="render was called before the first reset"):
+        env.render()
+
+
+@pytest.mark.parametrize("environment", [MultiSpinEnv, MultiSpinVectorEnv])
+@pytest.mark.parametrize("mode", ["human", "svg", 3])
+def test_an_unknown_render_mode_is_refused_with_the_known_ones(mode, environment):
+    with pytest.raises(ValueError, match=rf"render_mode must be one of 'ansi', 'rgb_array', got {mode!r}"):
+        environment(render_mode=mode)
+
+
+def test_rendering_without_a_mode_warns_and_gives_nothing():
+    env = make(None)
+    env.reset(seed=0)
+    with pytest.warns(UserWarning, match="without a render_mode"):
+        assert env.render() is None
+    envs = gym.make_vec(HETEROGENEOUS, 2)
+    envs.reset(seed=0)
+    assert envs.render() is None
+
+
+def test_a_missing_matplotlib_is_named_with_what_installs_it(monkeypatch):
+    env = make("rgb_array")
+    env.reset(seed=0)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(DependencyNotInstalled, match=re.escape('pip install "multispin_env[plot]"')):
+        env.render()

@@ -1,0 +1,25 @@
+"""Stable-Baselines3's own check of every environment."""
+
+import gymnasium as gym
+import pytest
+from stable_baselines3.common.env_checker import check_env
+
+from multispin_env import MODEL_PAIRS, SCENARIOS
+
+
+@pytest.mark.parametrize("model_pair", MODEL_PAIRS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
+@pytest.mark.parametrize("lengths", ["Homogeneous", "Heterogeneous"])
+def test_stable_baselines_check_passes_without_a_warning(lengths, bandwidth, scenario, model_pair):
+    env = gym.make(f"multispin_env/{lengths}-v0", scenario=scenario, model_pair=model_pair, bandwidth=bandwidth)
+    # Warnings are errors here (pyproject.toml), so that passing means that there was none.
+    check_env(env, warn=True, skip_render_check=True)
+    env.close()
+
+
+@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
+def test_stable_baselines_check_passes_with_rendering(render_mode):
+    env = gym.make("multispin_env/Heterogeneous-v0", scenario="thermal", render_mode=render_mode)
+    check_env(env, warn=True, skip_render_check=False)
+    env.close()
