@@ -281,7 +281,9 @@ def memory() -> list[Measurement]:
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     megabytes = float(run.stdout)
-    return [Measurement("memory", "make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")]
+    return [
+        Measurement("memory", "peak of make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")
+    ]
 
 
 def measure_all(output: Path, progress: Progress) -> list[Measurement]:
@@ -365,7 +367,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
     rate = {measurement.name: measurement.rate for measurement in measurements}
-    figure, (environment, decisions) = new_figure(9.0, 3.8, columns=2)
+    figure, (environment, decisions) = new_figure(9.0, 4.6, columns=2)
     for users, colour in zip(USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
         values = [rate[f"make_vec, mobile, {lanes} lanes, K = {users}"] for lanes in LANES]
         environment.loglog(LANES, values, "o-", color=colour, label=f"mobile, K = {users}")
@@ -373,7 +375,7 @@ def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
     environment.axhline(floor, color="black", linestyle=":", label="its random numbers alone")
     environment.set_xlabel("lanes")
     environment.set_ylabel("user-steps per second")
-    environment.legend(frameon=False, fontsize=8)
+    environment.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
     for rounds, marker in zip(SOLVER_BATCHES, ("s", "o"), strict=True):
         for solve, colour in (("solve_homogeneous", "#4477aa"), ("solve_heterogeneous", "#ee6677")):
             values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in SOLVER_USERS]
@@ -384,5 +386,5 @@ def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
         decisions.loglog(REFERENCE_USERS, values, "^-", color=colour, label=name)
     decisions.set_xlabel("users K")
     decisions.set_ylabel("decisions per second")
-    decisions.legend(frameon=False, fontsize=7)
+    decisions.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
     save(figure, path)

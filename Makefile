@@ -1,0 +1,40 @@
+# make demo   set up .venv and run the main benchmark, minutes, ends in a table and a report
+# make test   set up .venv and run the tests
+# make check  lint and types
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: demo test check clean
+
+# The constraints keep PyTorch on its CPU build, wherever it is asked for.
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
+
+$(VENV)/pip: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/benchmark: $(VENV)/pip pyproject.toml
+	$(INSTALL) '.[benchmark]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/pip pyproject.toml
+	$(INSTALL) '.[dev]'
+	touch $@
+
+demo: $(VENV)/benchmark
+	$(BIN)/python -m train benchmark --scenario mobile --model-pair llama2 --seeds 32 --output $(DEMO)
+
+test: $(VENV)/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) runs build dist
