@@ -23,13 +23,9 @@ def ornstein_uhlenbeck(value: FloatArray, rate: FloatArray, innovation: FloatArr
         rate: The interval over the correlation time, at least 0.
         innovation: A standard normal variate.
     """
-    correlation = np.negative(rate)
-    np.exp(correlation, out=correlation)
-    spread = correlation * correlation
-    np.subtract(1.0, spread, out=spread)
-    np.sqrt(spread, out=spread)
+    correlation = np.exp(-rate)
     moved = correlation * value
-    moved += spread * innovation
+    moved += np.sqrt(1.0 - correlation * correlation) * innovation
     return moved
 
 
