@@ -13,10 +13,11 @@ from multispin_env import MODEL_PAIRS, make_config
 from multispin_env.optimal import solve_algorithm1, solve_heterogeneous
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
-from train import paper, speed
+from train import paper, paper_points, speed
 from train.__main__ import main
 from train.benchmark import FIRST_EVALUATION_SEED, Protocol, run_benchmark
 from train.calibrate import mean_goodput
+from train.paper_figures import figure_4_curves
 from train.report import summarise
 from train.slsqp import solve_slsqp
 from train.statistics import interquartile_mean
@@ -150,7 +151,7 @@ def test_presets_hold_the_committed_calibration() -> None:
 
 
 def test_figure_4_moves_as_remark_1_says() -> None:
-    curves = paper.figure_4_curves()
+    curves = figure_4_curves()
     assert np.all(np.diff(curves["T_ver"][1]) >= 0)
     assert np.all(np.diff(curves["alpha"][1]) >= 0)
     assert np.all(np.diff(curves["theta"][1]) <= 0)
@@ -158,9 +159,9 @@ def test_figure_4_moves_as_remark_1_says() -> None:
 
 
 def test_the_paper_command_draws_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "ROUNDS", 2)
-    monkeypatch.setattr(paper, "BANDWIDTHS_HZ", (5e6, 10e6))
-    monkeypatch.setattr(paper, "USERS", (10, 20, 24))
+    monkeypatch.setattr(paper_points, "ROUNDS", 2)
+    monkeypatch.setitem(paper_points.SWEEPS, "bandwidth_hz", (5e6, 10e6))
+    monkeypatch.setitem(paper_points.SWEEPS, "num_users", (10, 20, 24))
     with Progress(disable=True) as progress:
         report = paper.reproduce(tmp_path / "paper", 1, progress)
         before = (tmp_path / "paper" / "results.csv").read_bytes()
