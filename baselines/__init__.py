@@ -15,6 +15,7 @@ from baselines.paper import (
     PointToPoint,
     UniformBandwidth,
 )
+from baselines.stochastic import Stochastic
 from multispin_env.profiles import ModelPair, load_model_pair
 
 __all__ = ["CONTROLLERS", "Controller", "Margins", "Robust", "make_controller", "posterior_acceptance"]
@@ -29,6 +30,7 @@ CONTROLLERS: dict[str, Callable[[ModelPair], Controller]] = {
     "heterogeneous": lambda pair: Heterogeneous(),
     "posterior": lambda pair: PosteriorAcceptance(),
     "robust": lambda pair: Robust(tuned_margins(pair.name)),
+    "stochastic": lambda pair: Stochastic(),
     "clairvoyant": lambda pair: Clairvoyant(),
 }
 
