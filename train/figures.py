@@ -20,6 +20,7 @@ COLOURS = {
     "heterogeneous": "#ee6677",
     "posterior": "#66ccee",
     "robust": "#aa3377",
+    "stochastic": "#994455",
     "clairvoyant": "#000000",
 }
 

@@ -54,7 +54,7 @@ def test_a_benchmark_has_a_row_per_controller_and_seed_and_is_reproducible(tmp_p
 def test_an_interrupted_benchmark_keeps_finished_rows_and_goes_on(tmp_path: Path) -> None:
     whole = run_benchmark(protocol(), protocol().open_folder(tmp_path / "whole"))
 
-    def interrupt(name: str, episodes: float) -> None:
+    def interrupt(name: str, rounds: int) -> None:
         if name == "homogeneous":
             raise KeyboardInterrupt
 

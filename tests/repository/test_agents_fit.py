@@ -1,0 +1,143 @@
+"""Training by the command: reproducible, resumable, and its policies stand in the benchmark."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.progress import Progress
+
+from train import fit
+from train.__main__ import main
+from train.benchmark import Protocol, run_benchmark
+
+SMALL = {"num_users": 3, "episode_rounds": 10}
+TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "epochs": 2, "width": 8}
+NAME = "mobile-llama2-seed0"
+
+
+@pytest.fixture(autouse=True)
+def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "EVALUATION_SEEDS", range(900_000, 900_004))
+
+
+def training(**changes: object) -> fit.Training:
+    values = {"scenario": "mobile", "model_pair": "llama2", "config": SMALL, "hyperparameters": TINY, **changes}
+    return fit.Training(**values)
+
+
+def trained(path: Path, **changes: object) -> list[fit.CurveRow]:
+    with Progress(disable=True) as progress:
+        return fit.fit(training(**changes), training(**changes).open_folder(path), progress)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "policies" / NAME / "actor.pt", weights_only=True)
+
+
+def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(tmp_path / "whole")
+    assert [(row.controller, row.frames) for row in whole] == [
+        ("heterogeneous", 0),
+        ("robust", 0),
+        ("seed0", 128),
+        ("seed0", 256),
+        ("seed0", 384),
+    ]
+    advance, calls = fit._Advance._on_step, []
+
+    def interrupted(self: fit._Advance) -> bool:
+        calls.append(1)
+        if len(calls) == 24:  # in the middle of the second chunk
+            raise KeyboardInterrupt
+        return advance(self)
+
+    monkeypatch.setattr(fit._Advance, "_on_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut")
+    assert json.loads((tmp_path / "cut" / "seed0" / "state.json").read_text())["chunks"] == 1
+    assert trained(tmp_path / "cut") == whole
+    ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert trained(tmp_path / "cut") == whole  # nothing is left to do
+    assert (tmp_path / "cut" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_agent_with_a_teacher_starts_from_its_lessons(tmp_path: Path) -> None:
+    lessons = {**TINY, "frames": 128, "lessons": 640, "lesson_epochs": 20}
+    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=lessons)
+    assert [row.frames for row in rows if row.controller == "seed0"] == [0, 128]
+    assert rows == trained(tmp_path / "b", teacher="robust", hyperparameters=lessons)
+    with pytest.raises(ValueError, match="are shown as residual actions, not as direct ones"):
+        training(teacher="robust", action="direct")
+
+
+def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fit", "--action", "direct", "--network", "mlp", "--config", json.dumps(SMALL)]
+    arguments += ["--hyperparameters", json.dumps({**TINY, "frames": 1}), "--output", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    assert "% over heterogeneous" in capsys.readouterr().out
+    policy = tmp_path / "run" / "policies" / NAME
+    card = json.loads((policy / "card.json").read_text())
+    assert card["command"].startswith("python -m train fit --scenario mobile --model-pair llama2 --agent ppo --action")
+    assert {"seed", "frames", "evaluation", "hyperparameters", "versions", "system", "action", "network"} <= set(card)
+    assert sum(file.stat().st_size for file in policy.iterdir()) < 1_000_000
+
+    arguments = ["benchmark", "--seeds", "2", "--controllers", "fixed", "heterogeneous", "--policy", str(policy)]
+    arguments += ["--config", json.dumps(SMALL), "--output", str(tmp_path / "benchmark")]
+    assert main(arguments) == 0
+    assert f"| {NAME} |" in (tmp_path / "benchmark" / "report.md").read_text(encoding="utf-8")
+
+
+def test_policies_and_controllers_meet_the_same_worlds_by_name(tmp_path: Path) -> None:
+    trained(tmp_path / "run", hyperparameters={**TINY, "frames": 1})
+    path = str(tmp_path / "run" / "policies" / NAME)
+    protocol = Protocol(
+        scenario="mobile", model_pair="llama2", seeds=2, controllers=("fixed",), policies=(path,), config=SMALL
+    )
+    rows = run_benchmark(protocol, protocol.open_folder(tmp_path / "benchmark"))
+    assert [(row.controller, row.seed - 1_000_000) for row in rows] == [
+        ("fixed", 0),
+        ("fixed", 1),
+        (NAME, 0),
+        (NAME, 1),
+    ]
+    with pytest.raises(ValueError, match="need folders of different names"):
+        Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(path, path))
+    Path(path).rename(tmp_path / "fixed")
+    with pytest.raises(ValueError, match="a policy cannot be called 'fixed' as a controller is"):
+        Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(str(tmp_path / "fixed"),))
+
+
+def test_a_folder_of_another_training_and_bad_values_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training().open_folder(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match="holds results for another action"):
+        training(action="direct").open_folder(tmp_path / "mine")
+    assert main(["fit", "--hyperparameters", '{"gamma": 1}', "--output", str(tmp_path / "new")]) == 2
+    assert "ppo has no hyperparameter 'gamma'" in " ".join(capsys.readouterr().err.split())
+    assert main(["fit", "--seeds", "0", "--output", str(tmp_path / "new")]) == 2
+    assert "seeds must be at least 1, got 0" in capsys.readouterr().err
+    assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
+    assert "no policy in" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_pytorch_the_command_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "agents.policy", None)
+    assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
+    assert "pip install --editable '.[train]'" in " ".join(capsys.readouterr().err.split())
+
+
+def test_training_and_evaluation_worlds_are_none_of_the_benchmark_s() -> None:
+    lanes = training().values().lanes
+    assert fit.CHUNK_SEEDS[1] + lanes <= fit.EVALUATION_SEEDS.start
+    assert fit.EVALUATION_SEEDS.stop <= 1_000_000

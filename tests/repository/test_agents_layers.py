@@ -1,0 +1,154 @@
+"""Action layers and the long-run reward, in both environments and through the stable-baselines3 adapter."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
+from agents.rewards import INSTANTS_S, LongRunReward
+from baselines import make_controller
+from baselines.stochastic import expected_round_s
+from multispin_env import SCENARIOS, Allocation
+from multispin_env.optimal import RoundProblem, solve_heterogeneous
+from multispin_env.sb3 import SB3VecEnv
+
+ID = "multispin_env/Heterogeneous-v0"
+LANES, USERS = 3, 4
+SMALL = {"num_users": USERS, "episode_rounds": 5}
+
+
+def vector_env(**options: object) -> gym.vector.VectorEnv:
+    return gym.make_vec(ID, num_envs=LANES, **{"scenario": "mobile", "config": SMALL, **options})
+
+
+def actions(rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(-1.0, 1.0, (LANES, 2 * USERS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_zeros_are_the_heterogeneous_controller_exactly(scenario: str) -> None:
+    env = gym.make_vec(ID, num_envs=20, scenario=scenario).unwrapped
+    env.reset(seed=3)
+    for _ in range(3):
+        view = env.round_view()
+        ours = residual(np.zeros((20, 40), dtype=np.float32), view)
+        theirs = make_controller("heterogeneous", "llama2").act(view)
+        assert np.array_equal(ours.draft_length, theirs.draft_length)
+        assert np.array_equal(ours.bandwidth_share, theirs.bandwidth_share)
+        env.step(env.encode_action(ours))
+
+
+def test_a_tilt_is_what_the_closed_form_is_told() -> None:
+    env = vector_env().unwrapped
+    env.reset(seed=1)
+    view, tilts = env.round_view(), actions(np.random.default_rng(0)).astype(np.float64)
+    mean = view.task_acceptance_mean
+    log_odds = np.log(mean / (1.0 - mean)) + ACCEPTANCE_REACH * tilts[:, USERS:]
+    told = RoundProblem.from_view(
+        view,
+        spectral_efficiency=view.observed_spectral_efficiency * np.exp(RATE_REACH * tilts[:, :USERS]),
+        acceptance_rate=1.0 / (1.0 + np.exp(-log_odds)),
+    )
+    ours, theirs = residual(tilts, view), solve_heterogeneous(told).allocation
+    assert np.array_equal(ours.draft_length, theirs.draft_length)
+    assert np.allclose(ours.bandwidth_share, theirs.bandwidth_share, rtol=1e-9)
+
+
+def test_direct_is_the_environment_s_own_action() -> None:
+    env = vector_env().unwrapped
+    env.reset(seed=1)
+    played = actions(np.random.default_rng(0))
+    for ours, theirs in zip(direct(played, env.round_view()), env.decode_action(played), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episodes() -> None:
+    ours = SB3VecEnv(VectorResidualAction(vector_env(autoreset_mode="SameStep")))
+    theirs = DummyVecEnv([lambda: ResidualAction(gym.make(ID, scenario="mobile", config=SMALL))] * LANES)
+    assert ours.action_space == theirs.action_space
+    ours.seed(11)
+    theirs.seed(11)
+    assert np.array_equal(ours.reset(), theirs.reset())
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(12):
+        played = actions(rng)
+        (obs, rewards, dones, infos), (obs_2, rewards_2, dones_2, infos_2) = ours.step(played), theirs.step(played)
+        assert np.array_equal(obs, obs_2)
+        assert np.allclose(rewards, rewards_2, rtol=1e-6)
+        assert np.array_equal(dones, dones_2)
+        for lane in np.flatnonzero(dones):
+            ends += 1
+            assert np.array_equal(infos[lane]["terminal_observation"], infos_2[lane]["terminal_observation"])
+            assert not np.array_equal(infos[lane]["terminal_observation"], obs[lane])
+            assert np.array_equal(infos[lane]["draft_length"], infos_2[lane]["draft_length"])
+    assert ends == 2 * LANES
+
+
+def test_the_environment_plays_the_layer_s_allocation() -> None:
+    env = VectorResidualAction(vector_env())
+    env.reset(seed=2)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        played = actions(rng)
+        wanted = residual(played, env.unwrapped.round_view())
+        *_, infos = env.step(played)
+        assert np.array_equal(infos["draft_length"], wanted.draft_length)
+        assert np.allclose(infos["bandwidth_share"], wanted.bandwidth_share, rtol=0, atol=1e-6)
+    _, rewards, _, _, infos = env.step(actions(rng))  # the next-step reset
+    assert not rewards.any()
+    assert infos == {}
+
+
+def test_other_environments_and_actions_are_refused() -> None:
+    with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
+        VectorResidualAction(gym.make_vec("multispin_env/Homogeneous-v0", num_envs=2))
+    with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
+        ResidualAction(gym.make(ID, bandwidth="optimal"))
+    with pytest.raises(TypeError, match="must be a MultiSpinEnv, got PendulumEnv"):
+        ResidualAction(gym.make("Pendulum-v1"))
+    env = VectorResidualAction(vector_env())
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"must have shape \(3, 8\), got \(3, 4\)"):
+        env.step(np.zeros((3, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
+        env.step(np.full((3, 8), np.nan, dtype=np.float32))
+
+
+@pytest.mark.parametrize("scenario", ["requests", "mobile"])
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_the_long_run_reward_is_that_of_every_round_played(mode: str, scenario: str) -> None:
+    plain, inner = (vector_env(scenario=scenario, autoreset_mode=mode) for _ in range(2))
+    wrapped = LongRunReward(inner)
+    plain.reset(seed=4)
+    wrapped.reset(seed=4)
+    rng, rounds = np.random.default_rng(0), 0
+    for _ in range(12):
+        played = actions(rng)
+        view = plain.unwrapped.round_view()
+        *_, infos = plain.step(played)
+        _, rewards, *_ = wrapped.step(played)
+        infos = infos.get("final_info", infos)
+        if not infos:
+            assert not rewards.any()
+            continue
+        rounds += 1
+        tokens, seconds = wrapped.rate
+        # Where the channel is known the round's own duration counts, elsewhere the one to be expected.
+        duration_s = infos["latency_s"]
+        if scenario == "mobile":
+            decided = Allocation(infos["draft_length"], infos["bandwidth_share"])
+            duration_s = expected_round_s(view, decided, INSTANTS_S)
+        gained = infos["tokens"].sum(axis=1) - tokens / seconds * duration_s
+        assert np.allclose(rewards, gained / tokens)
+    assert rounds == (12 if mode == "SameStep" else 10)
+
+
+def test_the_running_rate_tends_to_total_tokens_over_total_seconds() -> None:
+    env = LongRunReward(gym.make_vec(ID, num_envs=64, scenario="paper", config={"num_users": 4}))
+    env.reset(seed=0)
+    tokens, seconds = 0.0, 0.0
+    for _ in range(100):
+        *_, infos = env.step(np.zeros((64, 8), dtype=np.float32))
+        tokens, seconds = tokens + infos["tokens"].sum(), seconds + infos["latency_s"].sum()
+    assert env.rate.tokens / env.rate.seconds == pytest.approx(tokens / seconds, rel=0.05)
