@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from multispin_env.config import SystemConfig
 from multispin_env.core.round import FloatArray, IntArray, spectral_efficiency
 from multispin_env.core.simulator import RoundOutcome, Simulator
+from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import ActionCodec, ObservationCodec, check_choice
 from multispin_env.optimal import RoundProblem, solve_homogeneous
 from multispin_env.scenarios import make_config
@@ -117,3 +118,17 @@ class Lanes:
         self._rounds_left -= 1
         self.last_outcome = outcome
         return self.observations.encode(self.simulator.view()), outcome.goodput * self._reward_per_goodput, outcome
+
+
+class Views:
+    """What controllers read of an environment that has lanes."""
+
+    _lanes: Lanes
+
+    def round_view(self) -> RoundView:
+        """What the protocol reveals now, arrays (lanes, users): what the observations are made of."""
+        return self._lanes.simulator.view()
+
+    def true_round_view(self) -> TrueView:
+        """The same with the hidden truth, valid until the next step; for clairvoyant controllers only."""
+        return self._lanes.simulator.true_view()

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multispin_env.core.round import Allocation
-from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import check_choice
-from multispin_env.envs.lanes import Lanes, round_info
+from multispin_env.envs.lanes import Lanes, Views, round_info
 from multispin_env.rendering import RENDER_MODES, render_round
 
 
-class MultiSpinEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """Multi-access speculative inference: draft lengths and bandwidth for phones that share an uplink and a verifier.
 
     ## Description
@@ -142,14 +141,6 @@ class MultiSpinEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             name: values[0] if values.ndim == 2 else float(values[0]) for name, values in round_info(outcome).items()
         }
         return observations[0], float(rewards[0]), False, self._lanes.ended, info
-
-    def round_view(self) -> RoundView:
-        """What the protocol reveals now, as a batch of one: what the observation is made of."""
-        return self._lanes.simulator.view()
-
-    def true_round_view(self) -> TrueView:
-        """The same with the hidden truth, valid until the next step; for clairvoyant controllers only."""
-        return self._lanes.simulator.true_view()
 
     def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
         """The action that plays an allocation, whose arrays are (users,), or (1, users) as controllers return them.

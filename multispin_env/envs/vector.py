@@ -12,15 +12,14 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from multispin_env.core.round import Allocation, FloatArray
-from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import check_choice
-from multispin_env.envs.lanes import Lanes, round_info
+from multispin_env.envs.lanes import Lanes, Views, round_info
 from multispin_env.rendering import RENDER_MODES, render_round
 
 AUTORESET_MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 
 
-class MultiSpinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+class MultiSpinVectorEnv(Views, VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
     """Many lanes of :class:`~multispin_env.envs.MultiSpinEnv`, which documents spaces, rewards and arguments.
 
     Lane i of this environment, reset with seed s, is the scalar environment reset with seed s + i, exactly. All lanes
@@ -132,14 +131,6 @@ class MultiSpinVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDA
             infos = _masked({"final_obs": final, "final_info": infos}, everywhere)
             observations, _ = self.reset()
         return observations, rewards, nowhere, everywhere, infos
-
-    def round_view(self) -> RoundView:
-        """What the protocol reveals now: what the observations are made of."""
-        return self._lanes.simulator.view()
-
-    def true_round_view(self) -> TrueView:
-        """The same with the hidden truth, valid until the next step; for clairvoyant controllers only."""
-        return self._lanes.simulator.true_view()
 
     def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
         """The actions that play an allocation, whose arrays are (lanes, users).
