@@ -12,14 +12,15 @@ import numpy as np
 from rich.progress import Progress
 from scipy import optimize
 
-from baselines import make_controller
+from baselines import Controller, make_controller
 from baselines.paper import Centralized, expected_goodput
-from multispin_env import MODEL_PAIRS, Simulator, SystemConfig
+from multispin_env import MODEL_PAIRS, SystemConfig
 from multispin_env.optimal import RoundProblem
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
 from train.paper_values import PAPER_VALUES, PaperValue
 from train.results import claim_folder
+from train.rollout import independent_rounds
 
 # Independent systems and channels that expectations are averaged over, the same for every candidate constant.
 DRAWS = 400
@@ -35,10 +36,8 @@ def mean_goodput(model_pair: str, scheme: str, config: SystemConfig) -> float:
     return _mean_goodput(make_controller(scheme, model_pair), config)
 
 
-def _mean_goodput(controller: Any, config: SystemConfig) -> float:
-    simulator = Simulator(controller.system(config), DRAWS)
-    simulator.reset([np.random.default_rng(draw) for draw in range(DRAWS)])
-    view = simulator.view()
+def _mean_goodput(controller: Controller, config: SystemConfig) -> float:
+    view = independent_rounds(controller.system(config), DRAWS)
     return float(np.mean(expected_goodput(RoundProblem.from_view(view), controller.act(view))))
 
 

@@ -8,23 +8,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from multispin_env import MODEL_PAIRS, Simulator, SystemConfig, make_config
+from multispin_env import MODEL_PAIRS, make_config
 from multispin_env.core.round import FloatArray, expected_tokens, goodput
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length
 from train.figures import COLOURS, new_figure, save
 from train.paper_points import SCHEMES, SWEEPS, PointRow, Points
 from train.paper_values import PAPER_VALUES
+from train.rollout import independent_rounds
 
 # Figure 4's fixed values are not printed. These put its curves where the paper's are: about 2..6 against T_ver and
 # theta, about 4..14 against alpha.
 FIGURE_4_ALPHA, FIGURE_4_THETA_S, FIGURE_4_VERIFICATION_S = 0.7, 0.02, 0.4
-
-
-def _systems(config: SystemConfig, draws: int = 200) -> RoundProblem:
-    """Independent rounds of a system, one a lane."""
-    simulator = Simulator(config, draws)
-    simulator.reset([np.random.default_rng(draw) for draw in range(draws)])
-    return RoundProblem.from_view(simulator.view())
 
 
 def draw_figure_3(path: Path) -> None:
@@ -32,7 +26,9 @@ def draw_figure_3(path: Path) -> None:
     figure, axes = new_figure(9.0, 3.6, columns=len(MODEL_PAIRS))
     for pair, panel in zip(MODEL_PAIRS, axes, strict=True):
         for shade, bandwidth_hz in zip(("#99ccee", "#4477aa", "#113355"), (5e6, 10e6, 20e6), strict=True):
-            problem = _systems(make_config("paper", pair, {"bandwidth_hz": bandwidth_hz}))
+            problem = RoundProblem.from_view(
+                independent_rounds(make_config("paper", pair, {"bandwidth_hz": bandwidth_hz}), 200)
+            )
             lengths = np.arange(1, problem.max_draft_length + 1)
             curve = [homogeneous_goodput(problem, length).mean() for length in lengths]
             best = int(np.argmax(curve))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from multispin_env import MODEL_PAIRS, Simulator, make_config
+from multispin_env import MODEL_PAIRS, make_config
 from train.calibrate import mean_goodput
 from train.paper_figures import FIGURE_4_ALPHA, FIGURE_4_THETA_S, FIGURE_4_VERIFICATION_S, figure_4_curves
 from train.paper_points import ROUNDS, SCHEMES, SWEEPS, Points
 from train.paper_values import PAPER_VALUES
 from train.report import markdown_table
+from train.rollout import independent_rounds
 
 
 def report_text(points: Points, seeds: int) -> str:
@@ -115,9 +114,7 @@ def _table_1_lines() -> list[list[str]]:
     lines = []
     for pair in MODEL_PAIRS:
         config = make_config("requests", pair)
-        simulator = Simulator(config, 2000)
-        simulator.reset([np.random.default_rng(lane) for lane in range(2000)])
-        view = simulator.true_view()
+        view = independent_rounds(config, 2000)
         for task in config.requests.tasks:
             rates = view.acceptance_rate[view.task_acceptance_mean == task.acceptance_mean]
             lines.append(

@@ -10,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 
 from baselines import Controller
-from multispin_env import SystemConfig
+from multispin_env import Simulator, SystemConfig
+from multispin_env.core import TrueView
 from multispin_env.core.round import FloatArray
 from multispin_env.envs import MultiSpinVectorEnv
 
@@ -44,6 +45,13 @@ class Episode:
 def jain_index(values: FloatArray) -> FloatArray:
     """Jain's fairness index over the last axis."""
     return np.sum(values, axis=-1) ** 2 / (values.shape[-1] * np.sum(values * values, axis=-1))
+
+
+def independent_rounds(config: SystemConfig, count: int) -> TrueView:
+    """First rounds of independent systems, one a lane, the same whenever they are asked for."""
+    simulator = Simulator(config, count)
+    simulator.reset([np.random.default_rng(lane) for lane in range(count)])
+    return simulator.true_view()
 
 
 def play(

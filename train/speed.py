@@ -26,6 +26,7 @@ from multispin_env.core.round import FloatArray
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
 from train.figures import new_figure, save
 from train.results import claim_folder
+from train.rollout import independent_rounds
 from train.slsqp import solve_slsqp
 
 LANES = (1, 16, 256, 1024, 4096)
@@ -176,9 +177,7 @@ def decision_problem(rounds: int, users: int) -> RoundProblem:
             "verification_per_user_s": config.verification_per_user_s / scale,
         }
     )
-    simulator = Simulator(config, rounds)
-    simulator.reset([np.random.default_rng(lane) for lane in range(rounds)])
-    return RoundProblem.from_view(simulator.view())
+    return RoundProblem.from_view(independent_rounds(config, rounds))
 
 
 def solvers() -> list[Measurement]:

@@ -40,11 +40,6 @@ class Point(NamedTuple):
         """The choices for several blocks of rows as one."""
         return cls(*(np.concatenate(fields, axis=-1) for fields in zip(*points, strict=True)))
 
-    @classmethod
-    def stacked(cls, points: Sequence[Point]) -> Point:
-        """Several choices for the same rows, along a new axis before them."""
-        return cls(*(np.stack(fields, axis=-2) for fields in zip(*points, strict=True)))
-
     def update(self, columns: IntArray, other: Point) -> None:
         """Overwrites the choices for the problems that ``columns`` selects, where that raises the goodput."""
         better = np.flatnonzero(other.goodput > self.goodput[columns])
