@@ -15,7 +15,7 @@ from baselines.paper import (
     PointToPoint,
     UniformBandwidth,
 )
-from baselines.stochastic import Stochastic
+from baselines.stochastic import LongRun, Stochastic
 from multispin_env.profiles import ModelPair, load_model_pair
 
 __all__ = ["CONTROLLERS", "Controller", "Margins", "Robust", "make_controller", "posterior_acceptance"]
@@ -31,6 +31,7 @@ CONTROLLERS: dict[str, Callable[[ModelPair], Controller]] = {
     "posterior": lambda pair: PosteriorAcceptance(),
     "robust": lambda pair: Robust(tuned_margins(pair.name)),
     "stochastic": lambda pair: Stochastic(),
+    "long-run": lambda pair: LongRun(),
     "clairvoyant": lambda pair: Clairvoyant(),
 }
 

@@ -21,6 +21,7 @@ COLOURS = {
     "posterior": "#66ccee",
     "robust": "#aa3377",
     "stochastic": "#994455",
+    "long-run": "#AA4499",
     "clairvoyant": "#000000",
 }
 

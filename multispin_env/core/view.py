@@ -44,8 +44,12 @@ class RoundView:
 
     def lane(self, index: int) -> Self:
         """The view of one lane, as a batch of one."""
+        return self.take(slice(index, index + 1))
+
+    def take(self, lanes: IntArray | slice) -> Self:
+        """The view of some lanes."""
         rows: dict[str, Any] = {
-            item.name: value[index : index + 1]
+            item.name: value[lanes]
             for item in dataclasses.fields(self)
             if isinstance(value := getattr(self, item.name), np.ndarray)
         }
@@ -65,11 +69,13 @@ class TrueView(RoundView):
     acceptance_rate: FloatArray
     used_spectral_efficiency: Callable[[IntArray], FloatArray]
 
-    def lane(self, index: int) -> Self:
-        """The view of one lane, as a batch of one."""
+    def take(self, lanes: IntArray | slice) -> Self:
+        """The view of some lanes."""
         shape = self.acceptance_rate.shape
 
         def used(draft_length: IntArray) -> FloatArray:
-            return self.used_spectral_efficiency(np.broadcast_to(draft_length, shape))[index : index + 1]
+            everywhere = np.ones(shape, dtype=np.int64)
+            everywhere[lanes] = draft_length
+            return self.used_spectral_efficiency(everywhere)[lanes]
 
-        return dataclasses.replace(super().lane(index), used_spectral_efficiency=used)
+        return dataclasses.replace(super().take(lanes), used_spectral_efficiency=used)

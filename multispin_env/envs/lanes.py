@@ -10,11 +10,11 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import FloatArray, IntArray, spectral_efficiency
+from multispin_env.core.round import FloatArray, IntArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import ActionCodec, ObservationCodec, check_choice
-from multispin_env.optimal import RoundProblem, solve_homogeneous
+from multispin_env.optimal import average_round
 from multispin_env.scenarios import make_config
 
 REWARDS = ("goodput",)
@@ -23,22 +23,9 @@ REWARDS = ("goodput",)
 def reference_goodput(config: SystemConfig) -> float:
     """The constant that rewards are divided by, in tokens per second.
 
-    It is the homogeneous optimum (Theorem 1) of the average system: every user with the mean drafting latency, the
-    spectral efficiency at the mean path gain, and the tasks' mean acceptance.
+    It is the homogeneous optimum (Theorem 1) of the average system: :func:`multispin_env.optimal.average_round`.
     """
-    channel = config.channel
-    mean_gain = 0.5 * (channel.path_gain_low + channel.path_gain_high)
-    acceptance = float(np.mean([task.acceptance_mean for task in config.requests.tasks]))
-    problem = RoundProblem(
-        drafting_latency_s=np.full((1, config.num_users), config.drafting_latency_s),
-        spectral_efficiency=spectral_efficiency(channel.power_to_noise * mean_gain),
-        acceptance_rate=np.full((1, config.num_users), acceptance),
-        payload_bits=config.payload_bits,
-        bandwidth_hz=config.bandwidth_hz,
-        verification_latency_s=config.verification_latency_s,
-        max_draft_length=config.max_draft_length,
-    )
-    return float(solve_homogeneous(problem).goodput[0])
+    return average_round(config).goodput
 
 
 def round_info(outcome: RoundOutcome) -> dict[str, FloatArray | IntArray]:

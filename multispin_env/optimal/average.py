@@ -1,0 +1,51 @@
+"""The average round of a system: what constants of scale and long-run prices are taken from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from multispin_env.config import SystemConfig
+from multispin_env.core.round import spectral_efficiency
+from multispin_env.optimal.homogeneous import solve_homogeneous
+from multispin_env.optimal.problem import RoundProblem
+
+
+class AverageRound(NamedTuple):
+    """The homogeneous optimum (Theorem 1) of the average system.
+
+    Attributes:
+        draft_length: The common draft length.
+        latency_s: The round's duration.
+        goodput: Expected tokens per second.
+    """
+
+    draft_length: int
+    latency_s: float
+    goodput: float
+
+
+def average_round(config: SystemConfig) -> AverageRound:
+    """The best round of a system of average users.
+
+    Each has the mean drafting latency, the spectral efficiency at the mean path gain, and the tasks' mean acceptance.
+    """
+    channel = config.channel
+    mean_gain = 0.5 * (channel.path_gain_low + channel.path_gain_high)
+    acceptance = float(np.mean([task.acceptance_mean for task in config.requests.tasks]))
+    problem = RoundProblem(
+        drafting_latency_s=np.full((1, config.num_users), config.drafting_latency_s),
+        spectral_efficiency=spectral_efficiency(channel.power_to_noise * mean_gain),
+        acceptance_rate=np.full((1, config.num_users), acceptance),
+        payload_bits=config.payload_bits,
+        bandwidth_hz=config.bandwidth_hz,
+        verification_latency_s=config.verification_latency_s,
+        max_draft_length=config.max_draft_length,
+    )
+    solution = solve_homogeneous(problem)
+    length = int(solution.allocation.draft_length[0, 0])
+    goodput = float(solution.goodput[0])
+    # All users are alike, so that each needs its share of the band all the time: K uploads one after the other.
+    per_token_s = config.drafting_latency_s + config.num_users * float(problem.full_band_upload_s[0, 0])
+    return AverageRound(length, length * per_token_s + config.verification_latency_s, goodput)
