@@ -7,13 +7,14 @@ from gymnasium.envs.registration import register
 
 from multispin_env.config import ConfigError, SystemConfig
 from multispin_env.core import Allocation, RoundView, Simulator
-from multispin_env.profiles import MODEL_PAIRS
+from multispin_env.profiles import MODEL_PAIRS, PAPER_PAIRS
 from multispin_env.scenarios import SCENARIOS, make_config
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MODEL_PAIRS",
+    "PAPER_PAIRS",
     "SCENARIOS",
     "Allocation",
     "ConfigError",

@@ -21,15 +21,22 @@ class ConfigError(ValueError):
     """A configuration value that cannot be used; the message names the field, the value and the allowed range."""
 
 
-def _real(low: float, high: float = math.inf, *, open_low: bool = False, default: Any = dataclasses.MISSING) -> Any:
+def real(low: float, high: float = math.inf, *, open_low: bool = False, default: Any = dataclasses.MISSING) -> Any:
+    """A field of :class:`Checked`: a finite number from ``low``, without it if ``open_low``, to ``high``."""
     return field(default=default, metadata={"low": low, "high": high, "open_low": open_low, "integer": False})
 
 
-def _whole(low: int, high: float = math.inf, *, default: Any = dataclasses.MISSING) -> Any:
+def whole(low: int, high: float = math.inf, *, default: Any = dataclasses.MISSING) -> Any:
+    """A field of :class:`Checked`: an integer from ``low`` to ``high``."""
     return field(default=default, metadata={"low": low, "high": high, "open_low": False, "integer": True})
 
 
-def _check_number(name: str, value: Any, rule: Mapping[str, Any]) -> float | int:
+def check_number(name: str, value: Any, rule: Mapping[str, Any]) -> float | int:
+    """``value`` as a plain number if it is as the metadata of a :func:`real` or :func:`whole` field says.
+
+    Raises:
+        ConfigError: It is not; the message names it, the value and the range.
+    """
     kind = "an integer" if rule["integer"] else "a finite number"
     bracket = "(" if rule["open_low"] else "["
     allowed = f"{kind} in {bracket}{rule['low']:g}, {rule['high']:g}{')' if math.isinf(rule['high']) else ']'}"
@@ -41,27 +48,34 @@ def _check_number(name: str, value: Any, rule: Mapping[str, Any]) -> float | int
     return int(value) if rule["integer"] else float(value)  # type: ignore[call-overload]
 
 
-class _Checked:
+class Checked:
     """Checks every numeric field of a frozen dataclass against the range in its metadata."""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             if "low" in item.metadata:
                 name = f"{type(self).__name__}.{item.name}"
-                object.__setattr__(self, item.name, _check_number(name, getattr(self, item.name), item.metadata))
+                object.__setattr__(self, item.name, check_number(name, getattr(self, item.name), item.metadata))
 
 
-def _refuse_unknown(cls: type, values: Mapping[str, Any]) -> None:
-    known = [item.name for item in dataclasses.fields(cls)]
-    for name in values:
-        if name not in known:
-            guess = difflib.get_close_matches(str(name), known, n=1)
+def check_fields(name: str, values: Mapping[str, Any], known: Sequence[str], required: Sequence[str]) -> None:
+    """Refuses a mapping that has a field which is not known, or lacks one that is required.
+
+    Raises:
+        ConfigError: It does; the message names the mapping, the field and what is known or missing.
+    """
+    for field_name in values:
+        if field_name not in known:
+            guess = difflib.get_close_matches(str(field_name), known, n=1)
             hint = f"; did you mean {guess[0]!r}?" if guess else "."
-            raise ConfigError(f"{cls.__name__} has no field {name!r}{hint} Its fields are: {', '.join(known)}")
+            raise ConfigError(f"{name} has no field {field_name!r}{hint} Its fields are: {', '.join(known)}")
+    missing = [field_name for field_name in required if field_name not in values]
+    if missing:
+        raise ConfigError(f"{name} needs a value for: {', '.join(missing)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskConfig(_Checked):
+class TaskConfig(Checked):
     """One task (data set) that requests come from.
 
     Attributes:
@@ -72,8 +86,8 @@ class TaskConfig(_Checked):
     """
 
     name: str
-    acceptance_mean: float = _real(0.0, 1.0)
-    acceptance_std: float = _real(0.0, 0.5, default=0.0)
+    acceptance_mean: float = real(0.0, 1.0)
+    acceptance_std: float = real(0.0, 0.5, default=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,8 +101,19 @@ class TaskConfig(_Checked):
             )
 
 
+def check_tasks(name: str, tasks: Sequence[TaskConfig | Mapping[str, Any]]) -> tuple[TaskConfig, ...]:
+    """The tasks of a list, each given as a :class:`TaskConfig` or a dict of its fields.
+
+    Raises:
+        ConfigError: It is no list, an empty one, or has a wrong entry.
+    """
+    if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not tasks:
+        raise ConfigError(f"{name} must be a non-empty list of tasks, got {tasks!r}")
+    return tuple(from_mapping(TaskConfig, task, "tasks") for task in tasks)
+
+
 @dataclass(frozen=True, kw_only=True)
-class ChannelConfig(_Checked):
+class ChannelConfig(Checked):
     """The uplink channel. A gain is path gain x shadowing x Rayleigh fading.
 
     Attributes:
@@ -102,12 +127,12 @@ class ChannelConfig(_Checked):
         shadowing_correlation_time_s: Time constant of the shadowing, Ornstein-Uhlenbeck in dB.
     """
 
-    power_to_noise: float = _real(0.0, open_low=True)
-    path_gain_low: float = _real(0.0, open_low=True, default=0.2)
-    path_gain_high: float = _real(0.0, open_low=True, default=0.5)
-    fading_correlation_time_s: float = _real(0.0, default=0.0)
-    shadowing_std_db: float = _real(0.0, 20.0, default=0.0)
-    shadowing_correlation_time_s: float = _real(0.0, open_low=True, default=14.0)
+    power_to_noise: float = real(0.0, open_low=True)
+    path_gain_low: float = real(0.0, open_low=True, default=0.2)
+    path_gain_high: float = real(0.0, open_low=True, default=0.5)
+    fading_correlation_time_s: float = real(0.0, default=0.0)
+    shadowing_std_db: float = real(0.0, 20.0, default=0.0)
+    shadowing_correlation_time_s: float = real(0.0, open_low=True, default=14.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,8 +144,10 @@ class ChannelConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestConfig(_Checked):
+class RequestConfig(Checked):
     """The users' requests: a user keeps one task for an episode and works through a list of prompts, over and over.
+
+    Acceptance comes from a Beta distribution of the task's mean and spread or, with ``trace``, from measured requests.
 
     Attributes:
         tasks: The tasks; each user draws one, uniformly, at the start of an episode.
@@ -132,30 +159,36 @@ class RequestConfig(_Checked):
         prompts_per_user: Length of a user's list of prompts.
         tokens_low: Fewest tokens that a request asks for.
         tokens_high: Most tokens; lengths are uniform between the two.
+        trace: The model pair, a built-in name or a file, whose measured requests are replayed, or None. The prompts are
+            then drawn from the requests measured of the user's task, and a request is as long as its text, cut at
+            ``tokens_high``. ``acceptance_spread``, ``drift_share``, ``drift_correlation_tokens`` and ``tokens_low``
+            decide nothing; they remain what a controller may assume.
     """
 
     tasks: tuple[TaskConfig, ...]
-    acceptance_spread: float = _real(0.0, 1.0, default=0.0)
-    drift_share: float = _real(0.0, 1.0, default=0.0)
-    drift_correlation_tokens: float = _real(0.0, open_low=True, default=20.0)
-    prompts_per_user: int = _whole(1, 10_000, default=50)
-    tokens_low: int = _whole(1, 1_000_000, default=32)
-    tokens_high: int = _whole(1, 1_000_000, default=256)
+    acceptance_spread: float = real(0.0, 1.0, default=0.0)
+    drift_share: float = real(0.0, 1.0, default=0.0)
+    drift_correlation_tokens: float = real(0.0, open_low=True, default=20.0)
+    prompts_per_user: int = whole(1, 10_000, default=50)
+    tokens_low: int = whole(1, 1_000_000, default=32)
+    tokens_high: int = whole(1, 1_000_000, default=256)
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.tasks, Sequence) or isinstance(self.tasks, str) or not self.tasks:
-            raise ConfigError(f"RequestConfig.tasks must be a non-empty list of tasks, got {self.tasks!r}")
-        tasks = tuple(_from_mapping(TaskConfig, task, "tasks") for task in self.tasks)
-        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "tasks", check_tasks("RequestConfig.tasks", self.tasks))
         if self.tokens_high < self.tokens_low:
             raise ConfigError(
                 f"RequestConfig.tokens_high must be at least tokens_low={self.tokens_low}, got {self.tokens_high!r}"
             )
+        if self.trace is not None and (not isinstance(self.trace, str) or not self.trace):
+            raise ConfigError(
+                f"RequestConfig.trace must be None or a model pair's name or file as a string, got {self.trace!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatConfig(_Checked):
+class HeatConfig(Checked):
     """Heat of a device: one thermal capacity, heated while it drafts and cooled all the time.
 
     Heat 0 is a rested device, heat 1 the steady state of drafting without pause.
@@ -166,12 +199,12 @@ class HeatConfig(_Checked):
         time_constant_s: Time constant with which heat follows the share of time spent drafting.
     """
 
-    slowdown: float = _real(0.0, 100.0, default=0.0)
-    time_constant_s: float = _real(0.0, open_low=True, default=90.0)
+    slowdown: float = real(0.0, 100.0, default=0.0)
+    time_constant_s: float = real(0.0, open_low=True, default=90.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystemConfig(_Checked):
+class SystemConfig(Checked):
     """Everything that defines a Multi-SPIN system.
 
     Attributes:
@@ -189,24 +222,24 @@ class SystemConfig(_Checked):
         heat: Thermal behaviour of the devices.
     """
 
-    num_users: int = _whole(1, 100_000, default=20)
-    bandwidth_hz: float = _real(0.0, open_low=True, default=10e6)
-    payload_bits: float = _real(1.0)
-    max_draft_length: int = _whole(1, 10_000, default=25)
-    verification_fixed_s: float = _real(0.0)
-    verification_per_user_s: float = _real(0.0, open_low=True)
-    drafting_latency_s: float = _real(0.0, open_low=True)
-    drafting_latency_spread: float = _real(0.0, 0.99, default=0.15)
-    episode_rounds: int = _whole(1, 10_000_000, default=200)
+    num_users: int = whole(1, 100_000, default=20)
+    bandwidth_hz: float = real(0.0, open_low=True, default=10e6)
+    payload_bits: float = real(1.0)
+    max_draft_length: int = whole(1, 10_000, default=25)
+    verification_fixed_s: float = real(0.0)
+    verification_per_user_s: float = real(0.0, open_low=True)
+    drafting_latency_s: float = real(0.0, open_low=True)
+    drafting_latency_spread: float = real(0.0, 0.99, default=0.15)
+    episode_rounds: int = whole(1, 10_000_000, default=200)
     channel: ChannelConfig
     requests: RequestConfig
     heat: HeatConfig = HeatConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "channel", _from_mapping(ChannelConfig, self.channel, "channel"))
-        object.__setattr__(self, "requests", _from_mapping(RequestConfig, self.requests, "requests"))
-        object.__setattr__(self, "heat", _from_mapping(HeatConfig, self.heat, "heat"))
+        object.__setattr__(self, "channel", from_mapping(ChannelConfig, self.channel, "channel"))
+        object.__setattr__(self, "requests", from_mapping(RequestConfig, self.requests, "requests"))
+        object.__setattr__(self, "heat", from_mapping(HeatConfig, self.heat, "heat"))
 
     @property
     def verification_latency_s(self) -> float:
@@ -214,8 +247,12 @@ class SystemConfig(_Checked):
         return self.verification_fixed_s + self.num_users * self.verification_per_user_s
 
     def to_dict(self) -> dict[str, Any]:
-        """This configuration as a plain, JSON-able dict; ``SystemConfig.from_dict`` is the inverse."""
+        """This configuration as a plain, JSON-able dict; ``SystemConfig.from_dict`` is the inverse.
+
+        What is None is left out: the dict of a system without it says the same as before there was such a field.
+        """
         values = dataclasses.asdict(self)
+        values["requests"] = {name: value for name, value in values["requests"].items() if value is not None}
         values["requests"]["tasks"] = list(values["requests"]["tasks"])
         return values
 
@@ -226,7 +263,7 @@ class SystemConfig(_Checked):
         Raises:
             ConfigError: A field is unknown, missing or out of range.
         """
-        return _from_mapping(cls, values, cls.__name__)
+        return from_mapping(cls, values, cls.__name__)
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some fields changed; nested sections may be given in part.
@@ -251,17 +288,17 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _from_mapping(cls: type[T], values: T | Mapping[str, Any], name: str) -> T:
+def from_mapping(cls: type[T], values: T | Mapping[str, Any], name: str) -> T:
+    """An instance of a dataclass from a mapping of its fields; an instance is returned as it is.
+
+    Raises:
+        ConfigError: ``values``, called ``name`` in the message, is neither, or a field is unknown, missing or wrong.
+    """
     if isinstance(values, cls):
         return values
     if not isinstance(values, Mapping):
         raise ConfigError(f"{name} must be a {cls.__name__} or a dict of its fields, got {values!r}")
-    _refuse_unknown(cls, values)
-    missing = [
-        item.name
-        for item in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if item.default is dataclasses.MISSING and item.name not in values
-    ]
-    if missing:
-        raise ConfigError(f"{cls.__name__} needs a value for: {', '.join(missing)}")
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    required = [item.name for item in fields if item.default is dataclasses.MISSING]
+    check_fields(cls.__name__, values, [item.name for item in fields], required)
     return cls(**values)

@@ -1,4 +1,4 @@
-"""Named presets of :class:`~multispin_env.config.SystemConfig`: four scenarios, times any model pair.
+"""Named presets of :class:`~multispin_env.config.SystemConfig`: five scenarios, times any model pair.
 
 Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz, path gain U[0.2, 0.5], latencies within
 15 % of their mean, 50 prompts a user). Where a value is *ours*, the line that sets it says so.
@@ -6,11 +6,12 @@ Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from multispin_env.config import SystemConfig
-from multispin_env.profiles import load_model_pair
+from multispin_env.profiles import load_model_pair, load_traces
 
 # Ours: fitted to figures 6 to 8 by `python -m train calibrate`. The paper prints N0 but no transmit power, and an
 # ordinary handset's power over the printed N0 would give 28 bit/s/Hz, at which the paper's gains cannot occur.
@@ -53,26 +54,33 @@ _THERMAL: dict[str, Any] = _MOBILE | {
     },
 }
 
+# As mobile, but what is accepted is replayed from the pair's measured requests, which make_config names. The spread and
+# the drift then decide nothing: they are what a controller made for mobile goes on to assume.
+_TRACE = _MOBILE
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "paper": _PAPER,
     "requests": _REQUESTS,
     "mobile": _MOBILE,
     "thermal": _THERMAL,
+    "trace": _TRACE,
 }
 
 
 def make_config(
-    scenario: str = "paper", model_pair: str = "llama2", config: Mapping[str, Any] | None = None
+    scenario: str = "paper",
+    model_pair: str | os.PathLike[str] = "llama2",
+    config: Mapping[str, Any] | None = None,
 ) -> SystemConfig:
     """The system of a scenario and a model pair.
 
     Args:
-        scenario: ``paper``, ``requests``, ``mobile`` or ``thermal``.
-        model_pair: ``llama2`` or ``qwen3.5``.
+        scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, or ``trace`` for a pair with measured requests.
+        model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
         config: Fields of ``SystemConfig`` to change; nested sections may be given in part.
 
     Raises:
-        ValueError: Scenario, pair or field is unknown, or a value is out of range.
+        ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
     """
     if not isinstance(scenario, str) or scenario not in SCENARIOS:
         raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {scenario!r}")
@@ -87,4 +95,8 @@ def make_config(
             "requests": {"tasks": pair.tasks},
         }
     )
-    return system.updated(SCENARIOS[scenario]).updated(config or {})
+    system = system.updated(SCENARIOS[scenario])
+    if scenario == "trace":
+        load_traces(model_pair)  # refuses a pair that has none
+        system = system.updated({"requests": {"trace": os.fspath(model_pair)}})
+    return system.updated(config or {})

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from baselines import Controller, make_controller
 from baselines.paper import Centralized, expected_goodput
-from multispin_env import MODEL_PAIRS, SystemConfig
+from multispin_env import PAPER_PAIRS, SystemConfig
 from multispin_env.optimal import RoundProblem
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
@@ -63,7 +63,7 @@ def calibrate(output: Path, progress: Progress) -> dict[str, Any]:
 
     def constants(point: np.ndarray) -> tuple[float, dict[str, float]]:
         ratio, *latencies = np.exp(point)
-        return float(ratio), {pair: float(latency) for pair, latency in zip(MODEL_PAIRS, latencies, strict=True)}
+        return float(ratio), {pair: float(latency) for pair, latency in zip(PAPER_PAIRS, latencies, strict=True)}
 
     def objective(point: np.ndarray) -> float:
         ratio, latency_s = constants(point)
@@ -74,7 +74,7 @@ def calibrate(output: Path, progress: Progress) -> dict[str, Any]:
         progress.advance(task)
         return float(np.sum(np.square(deviations)))
 
-    start = np.log([POWER_TO_NOISE, *(load_model_pair(pair).drafting_latency_s for pair in MODEL_PAIRS)])
+    start = np.log([POWER_TO_NOISE, *(load_model_pair(pair).drafting_latency_s for pair in PAPER_PAIRS)])
     best = optimize.minimize(
         objective,
         start,

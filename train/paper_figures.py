@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from multispin_env import MODEL_PAIRS, make_config
+from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.core.round import FloatArray, expected_tokens, goodput
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length
 from train.figures import COLOURS, new_figure, save
@@ -23,8 +23,8 @@ FIGURE_4_ALPHA, FIGURE_4_THETA_S, FIGURE_4_VERIFICATION_S = 0.7, 0.02, 0.4
 
 def draw_figure_3(path: Path) -> None:
     """Expected goodput against the common draft length, for three bandwidths."""
-    figure, axes = new_figure(9.0, 3.6, columns=len(MODEL_PAIRS))
-    for pair, panel in zip(MODEL_PAIRS, axes, strict=True):
+    figure, axes = new_figure(9.0, 3.6, columns=len(PAPER_PAIRS))
+    for pair, panel in zip(PAPER_PAIRS, axes, strict=True):
         for shade, bandwidth_hz in zip(("#99ccee", "#4477aa", "#113355"), (5e6, 10e6, 20e6), strict=True):
             problem = RoundProblem.from_view(
                 independent_rounds(make_config("paper", pair, {"bandwidth_hz": bandwidth_hz}), 200)
@@ -87,9 +87,9 @@ def draw_figure_4(path: Path) -> None:
 
 def draw_figure_6(path: Path, points: Points) -> None:
     """Goodput of P2P-SPIN, Cen-SPIN and Multi-SPIN."""
-    figure, axes = new_figure(9.0, 3.4, columns=len(MODEL_PAIRS))
+    figure, axes = new_figure(9.0, 3.4, columns=len(PAPER_PAIRS))
     schemes = ("p2p", "centralized", "heterogeneous")
-    for pair, panel in zip(MODEL_PAIRS, axes, strict=True):
+    for pair, panel in zip(PAPER_PAIRS, axes, strict=True):
         rows = [points.point(pair, scheme, make_config("paper", pair)) for scheme in schemes]
         values = [row.mean_round_goodput for row in rows]
         errors = [
@@ -115,12 +115,12 @@ def draw_figure_6(path: Path, points: Points) -> None:
 
 def draw_sweep(path: Path, points: Points, field: str) -> None:
     """Figures 7 and 8: the four schemes along a field of the system, and the gain of the best over the fixed one."""
-    figure, axes = new_figure(9.0, 6.4, rows=2, columns=len(MODEL_PAIRS))
+    figure, axes = new_figure(9.0, 6.4, rows=2, columns=len(PAPER_PAIRS))
     label, scale = {"bandwidth_hz": ("bandwidth, MHz", 1e-6), "num_users": ("users K", 1.0)}[field]
-    for column, pair in enumerate(MODEL_PAIRS):
+    for column, pair in enumerate(PAPER_PAIRS):
         rows = points.sweep(pair, field)
         x = np.array(SWEEPS[field]) * scale
-        top, bottom = axes[column], axes[column + len(MODEL_PAIRS)]
+        top, bottom = axes[column], axes[column + len(PAPER_PAIRS)]
         for scheme in SCHEMES:
             _curve(top, x, rows[scheme], scheme)
         gain = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from baselines import make_controller
-from multispin_env import MODEL_PAIRS, SystemConfig, make_config
+from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from train.benchmark import FIRST_EVALUATION_SEED
 from train.paper_values import FIGURE_7_BANDWIDTH_HZ
 from train.results import ResultsFolder
@@ -54,7 +54,7 @@ class Points:
     def __init__(self, output: Path, seeds: int, progress: Progress) -> None:
         self._seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + seeds)
         self._progress = progress
-        systems = {pair: make_config("paper", pair).to_dict() for pair in MODEL_PAIRS}
+        systems = {pair: make_config("paper", pair).to_dict() for pair in PAPER_PAIRS}
         self._folder = ResultsFolder(output, {"seeds": seeds, "rounds": ROUNDS, "systems": systems}, PointRow)
         self._rows = {self._key(r.model_pair, r.scheme, r.num_users, r.bandwidth_hz): r for r in self._folder.rows()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multispin_env import MODEL_PAIRS, make_config
+from multispin_env import PAPER_PAIRS, make_config
 from train.calibrate import mean_goodput
 from train.paper_figures import FIGURE_4_ALPHA, FIGURE_4_THETA_S, FIGURE_4_VERIFICATION_S, figure_4_curves
 from train.paper_points import ROUNDS, SCHEMES, SWEEPS, Points
@@ -15,7 +15,7 @@ def report_text(points: Points, seeds: int) -> str:
     """The report in Markdown; the pictures lie beside it."""
     at_10_mhz = {
         pair: {s: points.point(pair, s, make_config("paper", pair)) for s in ("fixed", "heterogeneous")}
-        for pair in MODEL_PAIRS
+        for pair in PAPER_PAIRS
     }
     totals = ", ".join(
         f"{rows['heterogeneous'].total_goodput / rows['fixed'].total_goodput:.1f} ({pair})"
@@ -101,8 +101,8 @@ What the `requests` scenario draws (2000 x 20 users, first request):
 def _exchange_lines() -> list[list[str]]:
     """Uni-BW over Homo by eq. 13 with each pair's own acceptance and the other's."""
     lines = []
-    for pair in MODEL_PAIRS:
-        for tasks_of in MODEL_PAIRS:
+    for pair in PAPER_PAIRS:
+        for tasks_of in PAPER_PAIRS:
             system = make_config("paper", pair, {"requests": make_config("paper", tasks_of).to_dict()["requests"]})
             ratio = mean_goodput(pair, "uniform", system) / mean_goodput(pair, "homogeneous", system)
             lines.append([pair, tasks_of, f"{ratio:.3f}"])
@@ -112,7 +112,7 @@ def _exchange_lines() -> list[list[str]]:
 def _table_1_lines() -> list[list[str]]:
     """Mean and spread over requests of the acceptance that the `requests` scenario draws, beside Table I."""
     lines = []
-    for pair in MODEL_PAIRS:
+    for pair in PAPER_PAIRS:
         config = make_config("requests", pair)
         view = independent_rounds(config, 2000)
         for task in config.requests.tasks:
@@ -150,7 +150,7 @@ def _order_lines(points: Points) -> list[list[str]]:
     """Which of Uni-BW and Homo comes out ahead, and whether the rest of the paper's order holds."""
     lines = []
     for field, values in SWEEPS.items():
-        for pair in MODEL_PAIRS:
+        for pair in PAPER_PAIRS:
             best, uniform_ahead, above_fixed = 0, 0, 0
             for value in values:
                 at = {

@@ -1,12 +1,13 @@
-"""Requests: each user's task, the acceptance and length of its prompts, and the tokens that verification accepts."""
+"""Requests: what any kind of them tells the simulator, and those whose acceptance has a Beta distribution."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from multispin_env.config import RequestConfig, TaskConfig
@@ -48,18 +49,77 @@ def accepted_tokens(acceptance_rate: FloatArray, draft_length: IntArray, outcome
     return np.fmin(run, draft_length).astype(np.int64)
 
 
-class Requests:
-    """The requests of every lane's users.
+class UserRequests(ABC):
+    """The requests of every lane's users, whatever decides what is accepted. Arrays are (lanes, users).
 
-    A user works through its own list of prompts, drawn at the start of the episode: request i of a user is the same
+    A user works through its own list of prompts, fixed at the start of the episode: request i of a user is the same
     whatever was decided before. When a request has its tokens the next begins with the next round; the tokens that the
     last round gained beyond its end count (eq. 13 knows no end of a request).
+
+    Views hand the arrays out: a round puts new ones in their places and writes to none of them.
+
+    Attributes:
+        num_normals: Standard normal variates that a round needs for each user.
+        num_exponentials: Standard exponential variates that a round needs for each user.
+        task_acceptance_mean: Mean acceptance over the prompts of the user's task.
+        task_acceptance_std: Its standard deviation over prompts.
+        acceptance_rate: The running request's true acceptance, now.
+        request_tested: Drafts of the running request that verification has decided.
+        request_accepted: Drafts of the running request that were accepted.
+        last_draft_length: Draft length of the last round; 0 in the first round.
+        last_accepted: Drafts accepted in the last round.
+    """
+
+    num_normals: int
+    num_exponentials = 1
+    task_acceptance_mean: FloatArray
+    task_acceptance_std: FloatArray
+    acceptance_rate: FloatArray
+    request_tested: IntArray
+    request_accepted: IntArray
+    last_draft_length: IntArray
+    last_accepted: IntArray
+
+    @abstractmethod
+    def reset(self, generators: Sequence[np.random.Generator]) -> None:
+        """Draws tasks and prompts and begins every user's first request; one generator a lane."""
+
+    @abstractmethod
+    def verify(self, draft_length: IntArray, outcome: FloatArray, drift_innovation: FloatArray | None) -> IntArray:
+        """Verifies the drafts and moves the requests on.
+
+        Args:
+            draft_length: Drafted tokens, (lanes, users).
+            outcome: The round's standard exponential variates, (lanes, users).
+            drift_innovation: The round's standard normal variates, or None where the requests need none.
+
+        Returns:
+            Tokens gained, (lanes, users): the accepted prefix and one token of the server's own.
+        """
+
+    def _begin_record(self, shape: tuple[int, ...]) -> None:
+        """Nothing was drafted yet."""
+        self.request_tested = np.zeros(shape, dtype=np.int64)
+        self.request_accepted = np.zeros(shape, dtype=np.int64)
+        self.last_draft_length = np.zeros(shape, dtype=np.int64)
+        self.last_accepted = np.zeros(shape, dtype=np.int64)
+
+    def _record(self, draft_length: IntArray, accepted: IntArray, goes_on: NDArray[np.bool_]) -> None:
+        """What a round told of the requests; those that do not go on give way to new ones."""
+        # Verification decides the accepted drafts and the first rejected one, and says nothing about those behind it.
+        tested = accepted + (accepted < draft_length)
+        self.request_tested = (self.request_tested + tested) * goes_on
+        self.request_accepted = (self.request_accepted + accepted) * goes_on
+        self.last_draft_length = draft_length.copy()  # the caller may write to its own
+        self.last_accepted = accepted
+
+
+class Requests(UserRequests):
+    """Requests whose acceptance and length are drawn.
 
     A prompt's acceptance is the Beta quantile of a standard normal variate. Its ``drift_share`` is an
     Ornstein-Uhlenbeck process over the tokens of the request, the rest is the prompt's own; the marginal stays Beta.
     """
-
-    num_exponentials = 1
 
     def __init__(self, config: RequestConfig, num_users: int) -> None:
         self._config = config
@@ -71,7 +131,7 @@ class Requests:
         self._task_std = np.array([task.acceptance_std for task in config.tasks]) * config.acceptance_spread
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """Draws tasks and prompts and begins every user's first request; one generator a lane."""
+        """See :class:`UserRequests`."""
         config, users = self._config, self._num_users
         prompts = (users, config.prompts_per_user)
         self._task = np.stack([g.integers(len(config.tasks), size=users) for g in generators])
@@ -85,40 +145,22 @@ class Requests:
         drift = np.stack([g.standard_normal(users) for g in generators])
 
         shape = self._task.shape
-        self.task_acceptance_mean: FloatArray = self._task_mean[self._task]
-        self.task_acceptance_std: FloatArray = self._task_std[self._task]
+        self.task_acceptance_mean = self._task_mean[self._task]
+        self.task_acceptance_std = self._task_std[self._task]
         self._prompt = np.zeros(shape, dtype=np.int64)
         self._tokens_left = self._prompt_tokens[:, :, 0].astype(np.int64)
         self._variate = self._prompt_variate[:, :, 0].astype(np.float64)
         self._drift = drift
-        self.acceptance_rate: FloatArray = self._rate(self._mixed_variate(), self._task)
-        self.request_tested: IntArray = np.zeros(shape, dtype=np.int64)
-        self.request_accepted: IntArray = np.zeros(shape, dtype=np.int64)
-        self.last_draft_length: IntArray = np.zeros(shape, dtype=np.int64)
-        self.last_accepted: IntArray = np.zeros(shape, dtype=np.int64)
+        self.acceptance_rate = self._rate(self._mixed_variate(), self._task)
+        self._begin_record(shape)
 
     def verify(self, draft_length: IntArray, outcome: FloatArray, drift_innovation: FloatArray | None) -> IntArray:
-        """Verifies the drafts and moves the requests on.
-
-        Args:
-            draft_length: Drafted tokens, (lanes, users).
-            outcome: The round's standard exponential variates, (lanes, users).
-            drift_innovation: The round's standard normal variates, or None where acceptance does not drift.
-
-        Returns:
-            Tokens gained, (lanes, users): the accepted prefix and one token of the server's own.
-        """
+        """See :class:`UserRequests`; the outcome decides the length of the accepted prefix."""
         accepted = accepted_tokens(self.acceptance_rate, draft_length, outcome)
         tokens = accepted + 1
         left = self._tokens_left - tokens
         goes_on = left > 0
-
-        # Verification decides the accepted drafts and the first rejected one, and says nothing about those behind it.
-        tested = accepted + (accepted < draft_length)
-        self.request_tested = (self.request_tested + tested) * goes_on
-        self.request_accepted = (self.request_accepted + accepted) * goes_on
-        self.last_draft_length = draft_length.copy()  # the caller may write to its own
-        self.last_accepted = accepted
+        self._record(draft_length, accepted, goes_on)
 
         finished = np.flatnonzero(~goes_on)
         self._begin_next_requests(finished, left)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from multispin_env.config import SystemConfig
+from multispin_env.config import RequestConfig, SystemConfig
 from multispin_env.core.channel import Channel
 from multispin_env.core.devices import Devices
 from multispin_env.core.draws import RoundDraws
-from multispin_env.core.requests import Requests
+from multispin_env.core.requests import Requests, UserRequests
 from multispin_env.core.round import Allocation, FloatArray, IntArray, goodput, upload_latency_s
+from multispin_env.core.traces import TracedRequests
 from multispin_env.core.view import RoundView, TrueView
+from multispin_env.profiles import load_traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Simulator:
         self.num_lanes = num_lanes
         self._channel = Channel(config.channel, config.num_users)
         self._devices = Devices(config)
-        self._requests = Requests(config.requests, config.num_users)
+        self._requests = _user_requests(config.requests, config.num_users)
         self._draws = RoundDraws(num_lanes, config.num_users, *self.draws_per_round, config.episode_rounds)
 
     @property
@@ -146,3 +148,10 @@ class Simulator:
             "last_draft_length": requests.last_draft_length,
             "last_accepted": requests.last_accepted,
         }
+
+
+def _user_requests(config: RequestConfig, num_users: int) -> UserRequests:
+    """The requests of the kind that the configuration asks for."""
+    if config.trace is None:
+        return Requests(config, num_users)
+    return TracedRequests(config, load_traces(config.trace), num_users)

@@ -80,8 +80,8 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     | Argument | Default | Allowed |
     |---|---|---|
-    | `scenario` | `"paper"` | `"paper"`, `"requests"`, `"mobile"`, `"thermal"` |
-    | `model_pair` | `"llama2"` | `"llama2"`, `"qwen3.5"` |
+    | `scenario` | `"paper"` | `"paper"`, `"requests"`, `"mobile"`, `"thermal"`, `"trace"` (of a measured pair) |
+    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, or the path of a pair's `.json` file |
     | `bandwidth` | `"agent"` | `"agent"`, or `"optimal"`: the closed form splits the band by what is observed |
     | `reward` | `"goodput"` | `"goodput"` |
     | `config` | `None` | a dict of `SystemConfig` fields to change, e.g. `{"num_users": 5}` |

@@ -1,71 +1,152 @@
-"""Measured model pairs. One JSON file a pair; every value stands beside its source."""
+"""Measured model pairs. One JSON file a pair; every value stands beside its source.
+
+The files in this folder are the built-in pairs. Any other file of the same fields serves as well, wherever a pair is
+named; ``python -m train measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
+times from which it was fitted under ``timing``, which nothing here reads.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
-from multispin_env.config import TaskConfig
+from multispin_env.config import Checked, ConfigError, TaskConfig, check_fields, check_tasks, from_mapping, real, whole
+from multispin_env.profiles.traces import Traces, read_traces
 
-MODEL_PAIRS = ("llama2", "qwen3.5")
+__all__ = ["MODEL_PAIRS", "PAPER_PAIRS", "ModelPair", "Traces", "load_model_pair", "load_traces"]
+
+MODEL_PAIRS = tuple(
+    sorted(
+        file.name.removesuffix(".json")
+        for file in resources.files(__package__).iterdir()
+        if file.name.endswith(".json")
+    )
+)
+# The two of arXiv 2606.04581, on which its figures, the margins and the study stand.
+PAPER_PAIRS = ("llama2", "qwen3.5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelPair:
+class ModelPair(Checked):
     """What was measured of a draft and a target model.
 
     Attributes:
-        name: The pair's name, as in ``model_pair=``.
+        name: The pair's name; of a built-in pair, as in ``model_pair=``.
         draft_model: The small language model on the device.
         target_model: The large language model at the edge server.
         verification_fixed_s: T_fix of eq. 7.
         verification_per_user_s: T_lin of eq. 7.
-        payload_bits: Q_tok: the retained entries of the draft's distribution, each a quantised probability and a
-            vocabulary index.
+        retained_entries: V_hat: entries of the draft's distribution that are uploaded with a token.
+        probability_bits: Q_B: bits of an entry's probability.
+        vocabulary_index_bits: Bits of an entry's index.
         drafting_latency_s: Mean time in which a device drafts a token, T^S.
         server_drafting_latency_s: Time in which the server drafts a token of one user (Cen-SPIN).
         tasks: Acceptance by task.
+        traces: Measured requests, or None.
     """
 
     name: str
     draft_model: str
     target_model: str
-    verification_fixed_s: float
-    verification_per_user_s: float
-    payload_bits: float
-    drafting_latency_s: float
-    server_drafting_latency_s: float
+    verification_fixed_s: float = real(0.0)
+    verification_per_user_s: float = real(0.0, open_low=True)
+    retained_entries: int = whole(1)
+    probability_bits: int = whole(1)
+    vocabulary_index_bits: int = whole(1)
+    drafting_latency_s: float = real(0.0, open_low=True)
+    server_drafting_latency_s: float = real(0.0, open_low=True)
     tasks: tuple[TaskConfig, ...]
+    traces: Traces | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("name", "draft_model", "target_model"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"ModelPair.{field} must be a non-empty string, got {value!r}")
+        object.__setattr__(self, "tasks", check_tasks("ModelPair.tasks", self.tasks))
+
+    @property
+    def payload_bits(self) -> float:
+        """Q_tok of eq. 9: the retained entries, each a quantised probability and a vocabulary index."""
+        return float(self.retained_entries * (self.probability_bits + self.vocabulary_index_bits))
 
 
-def load_model_pair(name: str) -> ModelPair:
-    """The model pair of that name.
+_SOURCED = ("tasks", *(item.name for item in dataclasses.fields(ModelPair) if "low" in item.metadata))
+
+
+def load_model_pair(model_pair: str | os.PathLike[str]) -> ModelPair:
+    """A model pair.
+
+    Args:
+        model_pair: The name of a built-in pair, or the path of a pair's ``.json`` file.
 
     Raises:
-        ValueError: There is no such pair.
+        ConfigError: There is no such pair or file, or the file holds a wrong value; the message names file and field.
     """
-    if name not in MODEL_PAIRS:
-        raise ValueError(f"model_pair must be one of {', '.join(MODEL_PAIRS)}, got {name!r}")
-    return _read(name)
+    if isinstance(model_pair, str) and model_pair in MODEL_PAIRS:
+        builtin = resources.files(__package__).joinpath(f"{model_pair}.json")
+        return _parse(builtin.read_text(encoding="utf-8"), builtin.name)
+    if not isinstance(model_pair, str | os.PathLike) or not os.fspath(model_pair).endswith(".json"):
+        raise ConfigError(
+            f"model_pair must be one of {', '.join(MODEL_PAIRS)}, or the path of a pair's .json file, "
+            f"got {model_pair!r}"
+        )
+    try:
+        text = Path(model_pair).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"model_pair: the file {os.fspath(model_pair)} cannot be read: {error}") from error
+    return _parse(text, os.fspath(model_pair))
+
+
+def load_traces(model_pair: str | os.PathLike[str]) -> Traces:
+    """The measured requests of a model pair, named as for :func:`load_model_pair`.
+
+    Raises:
+        ConfigError: There is no such pair, or it has none.
+    """
+    traces = load_model_pair(model_pair).traces
+    if traces is None:
+        holders = [name for name in MODEL_PAIRS if load_model_pair(name).traces is not None]
+        raise ConfigError(
+            "model_pair must have measured requests to replay: "
+            f"{' or '.join([*holders, 'the path of a .json file that holds traces'])}, got {os.fspath(model_pair)!r}"
+        )
+    return traces
 
 
 @lru_cache
-def _read(name: str) -> ModelPair:
-    profile = json.loads(resources.files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+def _parse(text: str, file: str) -> ModelPair:
+    try:
+        return _from_json(json.loads(text))
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{file} is no JSON: {error}") from error
 
-    def value(key: str) -> float:
-        return float(profile[key]["value"])
 
-    return ModelPair(
-        name=name,
-        draft_model=profile["draft_model"],
-        target_model=profile["target_model"],
-        verification_fixed_s=value("verification_fixed_s"),
-        verification_per_user_s=value("verification_per_user_s"),
-        payload_bits=value("retained_entries") * (value("probability_bits") + value("vocabulary_index_bits")),
-        drafting_latency_s=value("drafting_latency_s"),
-        server_drafting_latency_s=value("server_drafting_latency_s"),
-        tasks=tuple(TaskConfig(**task) for task in profile["tasks"]["value"]),
-    )
+def _from_json(values: object) -> ModelPair:
+    if not isinstance(values, dict):
+        raise ConfigError(f"a model pair must be an object, got {type(values).__name__}")
+    fields = {name: entry for name, entry in values.items() if name not in ("timing", "traces")}
+    for name in _SOURCED:
+        if name in fields:
+            fields[name] = _sourced(name, fields[name])
+    pair = from_mapping(ModelPair, fields, "model pair")
+    if "traces" not in values:
+        return pair
+    return dataclasses.replace(pair, traces=read_traces(values["traces"], [task.name for task in pair.tasks]))
+
+
+def _sourced(name: str, entry: object) -> Any:
+    """The value of an entry that stands beside its source."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f'{name} must be {{"value": ..., "source": ...}}, got {entry!r}')
+    check_fields(name, entry, ("value", "source"), ("value", "source"))
+    return entry["value"]

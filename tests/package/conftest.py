@@ -6,13 +6,6 @@ import pytest
 from multispin_env import Allocation, Simulator, make_config
 
 
-def _start(scenario="paper", model_pair="llama2", lanes=1, seed=0, **config):
-    """A simulator after its reset; lane i has seed ``seed + i``."""
-    simulator = Simulator(make_config(scenario, model_pair, config), lanes)
-    simulator.reset([np.random.default_rng(seed + lane) for lane in range(lanes)])
-    return simulator
-
-
 def _random_allocation(simulator, rng):
     """Any lengths, and shares from about equal to very unequal."""
     shape = simulator.num_lanes, simulator.config.num_users
@@ -28,8 +21,15 @@ def _equal_allocation(simulator, length):
 
 
 @pytest.fixture(scope="session")
-def start():
-    return _start
+def start(traced_pair):
+    def start_simulator(scenario="paper", model_pair=None, lanes=1, seed=0, **config):
+        """A simulator after its reset; lane i has seed ``seed + i``."""
+        model_pair = model_pair or (traced_pair if scenario == "trace" else "llama2")
+        simulator = Simulator(make_config(scenario, model_pair, config), lanes)
+        simulator.reset([np.random.default_rng(seed + lane) for lane in range(lanes)])
+        return simulator
+
+    return start_simulator
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,14 @@ import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multispin_env import MODEL_PAIRS, SCENARIOS, ConfigError, SystemConfig, make_config
+from multispin_env import MODEL_PAIRS, SCENARIOS, ConfigError, Simulator, SystemConfig, make_config
 from multispin_env.config import ChannelConfig, HeatConfig, RequestConfig, TaskConfig
 from multispin_env.profiles import load_model_pair
 
@@ -32,8 +33,8 @@ def nested(path, name, value):
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_preset_survives_a_round_trip_through_json(scenario, model_pair):
-    config = make_config(scenario, model_pair)
+def test_every_preset_survives_a_round_trip_through_json(world):
+    config = make_config(**world)
     text = json.dumps(config.to_dict(), allow_nan=False)
     assert SystemConfig.from_dict(json.loads(text)) == config
 
@@ -152,6 +153,8 @@ def test_a_missing_field_is_named():
         ({"requests": {"tasks": "GSM8K"}}, "tasks must be a non-empty list of tasks, got 'GSM8K'"),
         ({"requests": {"tasks": [7]}}, "tasks must be a TaskConfig or a dict of its fields, got 7"),
         ({"requests": {"tokens_low": 300}}, "tokens_high must be at least tokens_low=300, got 256"),
+        ({"requests": {"trace": 3}}, "trace must be None or a model pair's name or file as a string, got 3"),
+        ({"requests": {"trace": ""}}, "trace must be None or a model pair's name or file as a string, got ''"),
         ({"channel": {"path_gain_low": 0.6}}, "path_gain_high must be at least path_gain_low=0.6, got 0.5"),
         (5, "config must be a dict of SystemConfig's fields, got 5"),
     ],
@@ -183,8 +186,11 @@ def test_a_spread_that_a_beta_distribution_has_is_accepted(mean, std):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, got 'papr'"),
-        ({"model_pair": "llama3"}, "model_pair must be one of llama2, qwen3.5, got 'llama3'"),
+        ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, trace, got 'papr'"),
+        (
+            {"model_pair": "llama3"},
+            "model_pair must be one of llama2, qwen3.5, or the path of a pair's .json file, got 'llama3'",
+        ),
         ({"scenario": ["paper"]}, r"scenario must be one of .*, got \['paper'\]"),
         ({"model_pair": None}, "model_pair must be one of .*, got None"),
         ({"model_pair": ["llama2"]}, r"model_pair must be one of .*, got \['llama2'\]"),
@@ -222,7 +228,7 @@ def test_the_paper_scenario_is_the_papers_setting():
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 def test_the_scenarios_build_on_each_other_as_documented(model_pair):
-    paper, requests, mobile, thermal = (make_config(name, model_pair) for name in SCENARIOS)
+    paper, requests, mobile, thermal = (make_config(n, model_pair) for n in ("paper", "requests", "mobile", "thermal"))
     assert requests == paper.updated({"requests": {"acceptance_spread": 1.0}})
     assert thermal == dataclasses.replace(mobile, heat=thermal.heat)
     assert thermal.heat.slowdown > 0.0
@@ -231,3 +237,24 @@ def test_the_scenarios_build_on_each_other_as_documented(model_pair):
     assert 0.0 < mobile.requests.drift_share < 1.0
     still = {"fading_correlation_time_s": 0.0, "shadowing_std_db": 0.0}
     assert mobile.updated({"channel": still, "requests": {"drift_share": 0.0}}) == requests
+
+
+def test_trace_is_mobile_with_the_pairs_own_requests(traced_pair):
+    mobile, trace = (make_config(name, traced_pair) for name in ("mobile", "trace"))
+    assert mobile.requests.trace is None
+    assert trace == mobile.updated({"requests": {"trace": traced_pair}})
+    assert trace.updated({"requests": {"trace": None}}) == mobile
+    assert make_config("trace", Path(traced_pair)) == trace
+
+
+def test_a_configuration_without_traces_says_nothing_of_them():
+    assert "trace" not in make_config("mobile").to_dict()["requests"]
+
+
+def test_a_pair_without_measured_requests_cannot_be_replayed(traced_pair):
+    with pytest.raises(ConfigError, match=r"model_pair must have measured requests to replay: .*, got 'llama2'"):
+        make_config("trace", "llama2")
+    for pair in ("llama2", "nowhere"):
+        config = make_config("trace", traced_pair, {"requests": {"trace": pair}})
+        with pytest.raises(ConfigError, match=f"model_pair must .*, got '{pair}'"):
+            Simulator(config, 1)

@@ -51,16 +51,16 @@ def assert_same_steps(first, second):
 @every_scenario
 @every_pair
 @every_bandwidth
-def test_gymnasiums_check_passes_without_a_warning(env_id, scenario, model_pair, bandwidth):
-    env = gym.make(env_id, scenario=scenario, model_pair=model_pair, bandwidth=bandwidth)
+def test_gymnasiums_check_passes_without_a_warning(env_id, world, bandwidth):
+    env = gym.make(env_id, **world, bandwidth=bandwidth)
     check_env(env.unwrapped)
     env.close()
 
 
 @every_id
 @every_scenario
-def test_the_passive_checks_of_make_find_nothing_in_an_episode(env_id, scenario):
-    env = gym.make(env_id, scenario=scenario, config={"episode_rounds": 30})
+def test_the_passive_checks_of_make_find_nothing_in_an_episode(env_id, world):
+    env = gym.make(env_id, **world, config={"episode_rounds": 30})
     observation, info = env.reset(seed=0)
     assert env.observation_space.contains(observation)
     assert info == {}
@@ -84,8 +84,8 @@ def test_the_spaces_are_the_documented_boxes():
 
 
 @every_scenario
-def test_an_episode_is_two_hundred_rounds_by_default(scenario):
-    env = gym.make(HOMOGENEOUS, scenario=scenario)
+def test_an_episode_is_two_hundred_rounds_by_default(world):
+    env = gym.make(HOMOGENEOUS, **world)
     env.reset(seed=0)
     truncated = [step[3] for step in rollout(env, random_actions(env.action_space, 200))]
     assert truncated == [False] * 199 + [True]
@@ -97,8 +97,8 @@ def test_an_episode_is_two_hundred_rounds_by_default(scenario):
 @every_id
 @every_scenario
 @every_pair
-def test_info_and_reward_follow_from_the_rounds_equations(env_id, scenario, model_pair):
-    env = gym.make(env_id, scenario=scenario, model_pair=model_pair).unwrapped
+def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
+    env = gym.make(env_id, **world).unwrapped
     env.reset(seed=1)
     per_user = {"draft_length", "bandwidth_share", "tokens", "drafting_s", "upload_s"}
     per_round = {"multi_access_s", "verification_s", "latency_s", "goodput"}
@@ -135,8 +135,8 @@ def test_rewards_of_good_decisions_are_about_one(model_pair):
 @every_id
 @every_scenario
 @every_bandwidth
-def test_twins_agree_exactly_over_fifty_steps(env_id, scenario, bandwidth):
-    arguments = {"scenario": scenario, "bandwidth": bandwidth, "config": SMALL}
+def test_twins_agree_exactly_over_fifty_steps(env_id, world, bandwidth):
+    arguments = {**world, "bandwidth": bandwidth, "config": SMALL}
     played = []
     for _ in range(2):
         env = gym.make(env_id, **arguments)
@@ -146,8 +146,8 @@ def test_twins_agree_exactly_over_fifty_steps(env_id, scenario, bandwidth):
 
 
 @every_scenario
-def test_a_seed_starts_the_same_episode_again(scenario):
-    env = gym.make(HETEROGENEOUS, scenario=scenario, config=SMALL)
+def test_a_seed_starts_the_same_episode_again(world):
+    env = gym.make(HETEROGENEOUS, **world, config=SMALL)
     actions = random_actions(env.action_space, 30)
     played = []
     for _ in range(2):
@@ -159,8 +159,8 @@ def test_a_seed_starts_the_same_episode_again(scenario):
 
 
 @every_scenario
-def test_other_seeds_and_later_episodes_are_other_worlds(scenario):
-    env = gym.make(HETEROGENEOUS, scenario=scenario, config=SMALL)
+def test_other_seeds_and_later_episodes_are_other_worlds(world):
+    env = gym.make(HETEROGENEOUS, **world, config=SMALL)
     actions = random_actions(env.action_space, 10)
     played = []
     for seed in (0, 1, 2, None, None):
@@ -212,8 +212,8 @@ def test_a_spec_survives_json_with_all_arguments(env_id):
     "duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"]
 )
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_duplicate_goes_on_identically_from_the_middle_of_an_episode(scenario, duplicate, wrapped):
-    env = gym.make(HETEROGENEOUS, scenario=scenario, config=SMALL)
+def test_a_duplicate_goes_on_identically_from_the_middle_of_an_episode(world, duplicate, wrapped):
+    env = gym.make(HETEROGENEOUS, **world, config=SMALL)
     env = env if wrapped else env.unwrapped
     env.reset(seed=5)
     actions = random_actions(env.action_space, 60)
@@ -233,8 +233,9 @@ def test_an_environment_is_pickled_before_its_first_reset(env_id):
     assert_same_steps(rollout(env, actions), rollout(twin, actions))
 
 
-def test_an_environment_is_made_in_a_spawned_process():
-    arguments = {"scenario": "mobile", "config": SMALL}
+@pytest.mark.parametrize("scenario", ["mobile", "trace"])
+def test_an_environment_is_made_in_a_spawned_process(world):
+    arguments = {**world, "config": SMALL}
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         # The module in front of the id registers it in the fresh interpreter; the environment comes back pickled.
         foreign = pool.submit(gym.make, f"multispin_env:{HETEROGENEOUS}", **arguments).result()
@@ -250,8 +251,8 @@ def test_an_environment_is_made_in_a_spawned_process():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"scenario": "papr"}, ValueError, "scenario must be one of paper, requests, mobile, thermal, got 'papr'"),
-        ({"model_pair": "gpt"}, ValueError, "model_pair must be one of llama2, qwen3.5, got 'gpt'"),
+        ({"scenario": "papr"}, ValueError, "scenario must be one of paper, .*, thermal, trace, got 'papr'"),
+        ({"model_pair": "gpt"}, ValueError, "model_pair must be one of llama2, qwen3.5, or the path .*, got 'gpt'"),
         ({"bandwidth": "equal"}, ValueError, "bandwidth must be one of 'agent', 'optimal', got 'equal'"),
         ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),
         (

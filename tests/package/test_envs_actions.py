@@ -132,8 +132,8 @@ def test_a_batch_of_one_is_encoded_as_controllers_return_it():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_optimal_bandwidth_equalizes_what_is_observed(scenario, kind):
-    env, rng = make(kind, bandwidth="optimal", scenario=scenario), np.random.default_rng(1)
+def test_the_optimal_bandwidth_equalizes_what_is_observed(world, kind):
+    env, rng = make(kind, bandwidth="optimal", **world), np.random.default_rng(1)
     for _ in range(30):
         action = rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
         view, allocation = env.round_view(), env.decode_action(action)
@@ -144,7 +144,7 @@ def test_the_optimal_bandwidth_equalizes_what_is_observed(scenario, kind):
         rate_bps = shares[0] * env.config.bandwidth_hz * view.observed_spectral_efficiency[0]
         upload_s = env.config.payload_bits * info["draft_length"] / rate_bps
         np.testing.assert_allclose(info["drafting_s"] + upload_s, latency_s[0], rtol=1e-9)
-        if scenario in ("paper", "requests"):
+        if world["scenario"] in ("paper", "requests"):
             assert info["multi_access_s"] == pytest.approx(latency_s[0], rel=1e-9)
 
 

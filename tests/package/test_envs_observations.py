@@ -1,6 +1,7 @@
 """Observations: what every number is, its bounds, and that nobody else writes to it."""
 
 import itertools
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -39,9 +40,9 @@ def documented(view):
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 @every_scenario
-def test_every_number_is_the_documented_one(scenario, model_pair):
-    env = gym.make(HETEROGENEOUS, scenario=scenario, model_pair=model_pair, config={"requests": SHORT_REQUESTS})
-    envs = gym.make_vec(HETEROGENEOUS, 3, scenario=scenario, model_pair=model_pair)
+def test_every_number_is_the_documented_one(world):
+    env = gym.make(HETEROGENEOUS, **world, config={"requests": SHORT_REQUESTS})
+    envs = gym.make_vec(HETEROGENEOUS, 3, **world)
     for some, lanes in ((env, 1), (envs, 3)):
         observation, _ = some.reset(seed=0)
         for action in random_actions(some.action_space, 30):
@@ -76,8 +77,8 @@ def test_every_feature_of_a_run_varies():
     ids=lambda config: ",".join(config) or "default",
 )
 @every_scenario
-def test_observations_stay_inside_their_space_in_long_rollouts(scenario, config):
-    envs = gym.make_vec(HETEROGENEOUS, 4, scenario=scenario, config={"episode_rounds": 150, **config})
+def test_observations_stay_inside_their_space_in_long_rollouts(world, config):
+    envs = gym.make_vec(HETEROGENEOUS, 4, **world, config={"episode_rounds": 150, **config})
     space = envs.observation_space
     observations, _ = envs.reset(seed=0)
     rng = np.random.default_rng(1)
@@ -90,8 +91,8 @@ def test_observations_stay_inside_their_space_in_long_rollouts(scenario, config)
 
 
 @every_scenario
-def test_observations_are_about_of_unit_size(scenario):
-    envs = gym.make_vec(HETEROGENEOUS, 8, scenario=scenario)
+def test_observations_are_about_of_unit_size(world):
+    envs = gym.make_vec(HETEROGENEOUS, 8, **world)
     observations = [envs.reset(seed=0)[0]]
     observations += [envs.step(action)[0] for action in random_actions(envs.action_space, 100)]
     features = np.abs(np.stack(observations)).reshape(-1, 9, 20)
@@ -120,16 +121,13 @@ def frozen_copy(values):
     return np.array(values)
 
 
-def makers():
-    for scenario in SCENARIOS:
-        config = {"num_users": 3, "episode_rounds": 7, "requests": SHORT_REQUESTS}
-        arguments = {"scenario": scenario, "config": config}
-        yield pytest.param(lambda a=arguments: gym.make(HETEROGENEOUS, **a), id=f"{scenario}-scalar")
-        for mode in ("NextStep", "SameStep"):
-            yield pytest.param(
-                lambda a=arguments, m=mode: gym.make_vec(HETEROGENEOUS, 2, autoreset_mode=m, **a),
-                id=f"{scenario}-vector-{mode}",
-            )
+@pytest.fixture(params=["scalar", "NextStep", "SameStep"])
+def make(request, world):
+    """Makes the scalar environment, or a vector one with this mode."""
+    arguments = {**world, "config": {"num_users": 3, "episode_rounds": 7, "requests": SHORT_REQUESTS}}
+    if request.param == "scalar":
+        return partial(gym.make, HETEROGENEOUS, **arguments)
+    return partial(gym.make_vec, HETEROGENEOUS, 2, autoreset_mode=request.param, **arguments)
 
 
 def play(env, steps, after=lambda returned: None):
@@ -143,7 +141,7 @@ def play(env, steps, after=lambda returned: None):
             after(env.reset())
 
 
-@pytest.mark.parametrize("make", list(makers()))
+@every_scenario
 def test_writing_to_what_was_returned_changes_nothing_later(make):
     expected, found = [], []
     play(make(), 30, lambda returned: expected.append(frozen_copy(returned)))
@@ -157,7 +155,7 @@ def test_writing_to_what_was_returned_changes_nothing_later(make):
     np.testing.assert_equal(found, expected)
 
 
-@pytest.mark.parametrize("make", list(makers()))
+@every_scenario
 def test_what_was_returned_is_not_written_to_later(make):
     kept, copies = [], []
 
@@ -177,7 +175,7 @@ def arrays_within(values):
     return [values] if isinstance(values, np.ndarray) else []
 
 
-@pytest.mark.parametrize("make", list(makers()))
+@every_scenario
 def test_the_arrays_of_a_step_share_no_memory(make):
     def check(returned):
         arrays = arrays_within(returned)
@@ -187,7 +185,7 @@ def test_the_arrays_of_a_step_share_no_memory(make):
     play(make(), 8, check)
 
 
-@pytest.mark.parametrize("make", list(makers()))
+@every_scenario
 def test_writing_to_infos_does_not_change_the_view(make):
     env = make()
     env.reset(seed=0)

@@ -91,38 +91,34 @@ def assert_lanes_are_the_scalar_environments(
 @pytest.mark.parametrize("users", [1, 3, 20])
 @pytest.mark.parametrize("lanes", [1, 3, 8, 33])
 @every_scenario
-def test_a_lane_is_the_scalar_environment_with_its_seed(scenario, lanes, users):
+def test_a_lane_is_the_scalar_environment_with_its_seed(world, lanes, users):
     for env_id in IDS:
         config = {**SMALL, "num_users": users}
-        assert_lanes_are_the_scalar_environments(env_id, lanes, 3, scenario=scenario, config=config)
+        assert_lanes_are_the_scalar_environments(env_id, lanes, 3, **world, config=config)
 
 
 @pytest.mark.parametrize("model_pair", ["llama2", "qwen3.5"])
 @every_scenario
-def test_a_lane_stays_the_scalar_environment_through_long_episodes(scenario, model_pair):
+def test_a_lane_stays_the_scalar_environment_through_long_episodes(world):
     # 45 rounds are more than two blocks of draws, and the lists of three prompts are worked through several times.
     config = {"num_users": 20, "episode_rounds": 45, "requests": REQUESTS}
-    assert_lanes_are_the_scalar_environments(
-        HETEROGENEOUS, 8, 2, scenario=scenario, model_pair=model_pair, config=config
-    )
+    assert_lanes_are_the_scalar_environments(HETEROGENEOUS, 8, 2, **world, config=config)
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 33])
 @every_scenario
 @every_id
-def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, scenario, lanes):
+def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, lanes):
     config = {**SMALL, "num_users": 20}
-    assert_lanes_are_the_scalar_environments(
-        env_id, lanes, 3, same=close, scenario=scenario, bandwidth="optimal", config=config
-    )
+    assert_lanes_are_the_scalar_environments(env_id, lanes, 3, same=close, **world, bandwidth="optimal", config=config)
 
 
 @pytest.mark.parametrize("users", [3, 20])
 @every_scenario
 @every_id
-def test_a_lane_is_the_scalar_environment_with_optimal_bandwidth(env_id, scenario, users):
+def test_a_lane_is_the_scalar_environment_with_optimal_bandwidth(env_id, world, users):
     config = {**SMALL, "num_users": users}
-    assert_lanes_are_the_scalar_environments(env_id, 33, 3, scenario=scenario, bandwidth="optimal", config=config)
+    assert_lanes_are_the_scalar_environments(env_id, 33, 3, **world, bandwidth="optimal", config=config)
 
 
 def test_a_list_of_seeds_has_one_for_every_lane():
@@ -179,8 +175,8 @@ def test_a_wrong_number_of_seeds_is_refused(number):
 @pytest.mark.parametrize("lanes", [1, 3])
 @every_scenario
 @every_id
-def test_gymnasiums_synchronous_environments_return_the_same(env_id, scenario, lanes, mode):
-    arguments = {"scenario": scenario, "config": SMALL}
+def test_gymnasiums_synchronous_environments_return_the_same(env_id, world, lanes, mode):
+    arguments = {**world, "config": SMALL}
     envs = gym.make_vec(env_id, lanes, autoreset_mode=mode, **arguments)
     sync = gym.make_vec(
         env_id, lanes, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode(mode)}, **arguments
@@ -310,8 +306,8 @@ def test_a_spec_survives_json_with_all_arguments(mode):
 )
 @pytest.mark.parametrize("played", [0, 3, 7, 8, 12])
 @every_scenario
-def test_a_duplicate_goes_on_identically(scenario, played, duplicate):
-    envs = gym.make_vec(HETEROGENEOUS, 3, scenario=scenario, config=SMALL)
+def test_a_duplicate_goes_on_identically(world, played, duplicate):
+    envs = gym.make_vec(HETEROGENEOUS, 3, **world, config=SMALL)
     envs.reset(seed=5)
     actions = random_actions(envs, played + 20)
     for action in actions[:played]:

@@ -62,8 +62,8 @@ def test_the_text_tells_what_is_known_of_the_next_round():
 
 @pytest.mark.parametrize("users", [1, 20])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_frame_is_an_array_of_bytes_of_one_size_that_shows_the_round(scenario, users):
-    env = make("rgb_array", scenario=scenario, config={"num_users": users})
+def test_a_frame_is_an_array_of_bytes_of_one_size_that_shows_the_round(world, users):
+    env = make("rgb_array", **world, config={"num_users": users})
     env.reset(seed=0)
     frames = [env.render()]
     for seed in range(2):

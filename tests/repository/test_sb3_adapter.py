@@ -17,8 +17,8 @@ LANES = 5
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_trajectories_equal_those_of_a_dummy_vec_env(scenario: str) -> None:
-    kwargs = {"scenario": scenario, "config": {"num_users": 3, "episode_rounds": 7}}
+def test_trajectories_equal_those_of_a_dummy_vec_env(world: dict[str, str]) -> None:
+    kwargs = {**world, "config": {"num_users": 3, "episode_rounds": 7}}
     ours = make_sb3_vec_env(ID, LANES, **kwargs)
     theirs = DummyVecEnv([lambda: gym.make(ID, **kwargs)] * LANES)
     ours.seed(11)

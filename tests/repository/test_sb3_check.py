@@ -11,8 +11,8 @@ from multispin_env import MODEL_PAIRS, SCENARIOS
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
 @pytest.mark.parametrize("lengths", ["Homogeneous", "Heterogeneous"])
-def test_stable_baselines_check_passes_without_a_warning(lengths, bandwidth, scenario, model_pair):
-    env = gym.make(f"multispin_env/{lengths}-v0", scenario=scenario, model_pair=model_pair, bandwidth=bandwidth)
+def test_stable_baselines_check_passes_without_a_warning(lengths, bandwidth, world):
+    env = gym.make(f"multispin_env/{lengths}-v0", **world, bandwidth=bandwidth)
     # Warnings are errors here (pyproject.toml), so that passing means that there was none.
     check_env(env, warn=True, skip_render_check=True)
     env.close()

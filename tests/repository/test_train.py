@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from multispin_env import MODEL_PAIRS, make_config
+from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.optimal import solve_algorithm1, solve_heterogeneous
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
@@ -129,7 +129,7 @@ def test_interquartile_mean_ignores_the_outer_quarters_and_its_interval_covers_t
     assert 50 <= covered <= 60
 
 
-@pytest.mark.parametrize("pair", MODEL_PAIRS)
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_heterogeneous_beats_fixed_by_60_percent_at_5_mhz_and_by_more_with_more_users(pair: str) -> None:
     def gain(**changes: float) -> float:
         config = make_config("paper", pair, changes)
@@ -142,7 +142,7 @@ def test_heterogeneous_beats_fixed_by_60_percent_at_5_mhz_and_by_more_with_more_
 
 def test_presets_hold_the_committed_calibration() -> None:
     assert pytest.approx(CALIBRATION["power_to_noise"], rel=0.01) == POWER_TO_NOISE
-    for pair in MODEL_PAIRS:
+    for pair in PAPER_PAIRS:
         profile = load_model_pair(pair)
         assert profile.drafting_latency_s == pytest.approx(CALIBRATION["drafting_latency_s"][pair], rel=0.01)
         assert profile.server_drafting_latency_s == pytest.approx(
