@@ -3,5 +3,5 @@
 The names below are here so that they can be read without PyTorch.
 """
 
-AGENTS = ("ppo",)
+AGENTS = ("ppo", "sac", "recurrent-ppo")
 NETWORKS = ("equivariant", "mlp")

@@ -1,4 +1,4 @@
-"""Learning from a teacher: the stochastic optimum's decisions as residual actions, and regression on them."""
+"""Learning from a teacher: a controller's decisions as an action layer's numbers, and regression on them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.layers import ACCEPTANCE_REACH, RATE_REACH, residual
+from agents.layers import ACCEPTANCE_REACH, LAYERS, RATE_REACH
 from agents.networks import ActorCritic
 from baselines import Controller
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core.round import FloatArray, expected_tokens
-from multispin_env.envs.codec import ObservationCodec
+from multispin_env.envs.codec import ActionCodec, ObservationCodec
+from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
-# The latency that the closed form is to expect, over the longest drafting: one of the many that explain a decision.
-# Ours: of 1.1 to 3 the smaller ones keep most of the teacher's goodput, and their tilts stay within reach.
+# In aged fading, the latency that the closed form is to expect, over the longest drafting: one of the many that explain
+# a decision. Ours: of 1.1 to 3 the smaller ones keep most of the teacher's goodput, and their tilts stay within reach.
 _LATENCY_OVER_DRAFTING = 1.15
 _BISECTIONS = 60
 _ACCEPTANCES = np.concatenate([[1e-6], np.linspace(0.01, 0.98, 98), 1.0 - np.geomspace(0.015, 1e-5, 20)])
@@ -35,18 +36,27 @@ class Lessons(NamedTuple):
     actions: NDArray[np.float32]
 
 
+def encode(allocation: Allocation, view: RoundView) -> NDArray[np.float32]:
+    """The direct actions for this allocation, (lanes, 2 users)."""
+    return ActionCodec(view.config, "heterogeneous", "agent").encode(allocation)
+
+
 def explain(allocation: Allocation, view: RoundView) -> NDArray[np.float32]:
     """Residual actions under which the closed form comes to (nearly) this allocation, (lanes, 2 users).
 
     The closed form equalises the users' latency, and a token's worth is its price in latency. For a given latency the
     first condition tells the rates that explain the shares, the second (its stationarity condition, between whose
     integers the rounding decides) the acceptances that explain the lengths, up to one factor a round, which follows
-    from the goodput. Tilts beyond the layer's reach are cut off.
+    from the goodput. Tilts beyond the layer's reach are cut off. Where the rates are known the latency is the one that
+    they give.
     """
     config = view.config
     length = allocation.draft_length.astype(np.float64)
     drafting_s = length * view.drafting_latency_s
-    latency_s = _LATENCY_OVER_DRAFTING * np.max(drafting_s, axis=1, keepdims=True)
+    if config.channel.fading_correlation_time_s == 0.0:
+        latency_s = equalize_bandwidth(RoundProblem.from_view(view), allocation.draft_length)[0][:, np.newaxis]
+    else:
+        latency_s = _LATENCY_OVER_DRAFTING * np.max(drafting_s, axis=1, keepdims=True)
     upload_s = latency_s - drafting_s
     load_s = allocation.bandwidth_share * upload_s
     rate = config.payload_bits * length / (config.bandwidth_hz * load_s)
@@ -81,32 +91,37 @@ def _acceptance(allocation: Allocation, weight: FloatArray, latency_s: FloatArra
     return acceptance
 
 
+_NUMBERS = {"direct": encode, "residual": explain}
+
+
 def attend(
     teacher: Controller,
     config: SystemConfig,
+    layer: str,
     rounds: int,
     seed: int,
     on_rounds: Callable[[int], None] = lambda rounds: None,
 ) -> Lessons:
-    """The teacher's decisions in worlds that it plays itself, through the residual layer.
+    """The teacher's decisions in worlds that it plays itself, through an action layer.
 
     Args:
         teacher: Who decides.
         config: The system.
+        layer: The action layer.
         rounds: Rounds to play, over all lanes; rounded up to whole batches.
         seed: Decides the worlds.
         on_rounds: Called with the number of rounds just played, for progress.
     """
-    encode = ObservationCodec(config).encode
+    observe = ObservationCodec(config).encode
     simulator = Simulator(config, _LANES)
     observations, actions = [], []
     for batch in range(-(-rounds // _LANES)):
         if batch % _EPISODE_ROUNDS == 0:
             simulator.reset([np.random.default_rng([seed, batch, lane]) for lane in range(_LANES)])
         view = simulator.view()
-        observations.append(encode(view))
-        actions.append(explain(teacher.act(view), view))
-        simulator.step(residual(actions[-1], view))
+        observations.append(observe(view))
+        actions.append(_NUMBERS[layer](teacher.act(view), view))
+        simulator.step(LAYERS[layer](actions[-1], view))
         on_rounds(_LANES)
     return Lessons(np.concatenate(observations), np.concatenate(actions))
 

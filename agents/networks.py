@@ -1,15 +1,13 @@
-"""Networks for a set of users, and the stable-baselines3 policy that holds one."""
+"""Networks for a set of users: what they read of an observation, actors with and without memory, critics."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self, TypeAlias
 
 import torch
-from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
+from torch.nn import functional
 
 from agents import NETWORKS
 from agents.layers import NUMBERS_PER_USER
@@ -29,6 +27,10 @@ _LEAST_STD = 1e-2
 _USUAL_USERS = 20.0
 
 
+# What an actor with memory remembers: an LSTM's hidden and cell state, each (1, lanes, memory of all users).
+Memory: TypeAlias = tuple[Tensor, Tensor]
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a network has to know of the system and of itself.
@@ -39,6 +41,10 @@ class Shape:
         width: Units in a hidden layer.
         tokens_high: The observation's unit of a request's progress, ``requests.tokens_high``.
         max_draft_length: Its unit of lengths.
+        memory: Units of memory, of each user or, in an MLP, of all; 0 for an actor without.
+
+    Raises:
+        ValueError: There is no such kind.
     """
 
     network: str
@@ -46,21 +52,16 @@ class Shape:
     width: int
     tokens_high: int
     max_draft_length: int
+    memory: int = 0
 
-    @classmethod
-    def of(cls, network: str, width: int, config: SystemConfig) -> Self:
-        """The shape of a network for a system."""
-        return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length)
-
-    def build(self) -> ActorCritic:
-        """A new network.
-
-        Raises:
-            ValueError: There is no such kind.
-        """
+    def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
-        return ActorCritic(self)
+
+    @classmethod
+    def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0) -> Self:
+        """The shape of a network for a system."""
+        return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length, memory)
 
 
 def user_inputs(observation: Tensor, shape: Shape) -> Tensor:
@@ -109,75 +110,52 @@ def user_inputs(observation: Tensor, shape: Shape) -> Tensor:
     return ((inputs - _CENTRE) / _SPREAD).clamp(-_LIMIT, _LIMIT)
 
 
+def _hidden(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+
 class SetTrunk(nn.Module):
     """Encodes every user in the context of all of them: permuting the users permutes the output, and no more.
 
     Mean and maximum over the users, of which a round's tokens and duration are made, carry the context.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(NUM_INPUTS, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.encoder = _hidden(inputs, width)
         self.context = nn.Sequential(nn.Linear(2 * width + 1, width), nn.SiLU())
         self.mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, users, NUM_INPUTS) to (batch, users, width)."""
+        """(batch, users, inputs) to (batch, users, width)."""
         batch, users, _ = inputs.shape
         encoded = self.encoder(inputs)
         number = torch.full((batch, 1), users / _USUAL_USERS).log()
         context = self.context(torch.cat([encoded.mean(1), encoded.amax(1), number], dim=1))
-        return self.mixer(torch.cat([encoded, context[:, None].expand(-1, users, -1)], dim=2))
+        # The mixer's linear layer of both side by side, where the context's part is computed once for all users.
+        mixer = self.mixer[0]
+        assert isinstance(mixer, nn.Linear)
+        width = encoded.shape[2]
+        shared = functional.linear(context, mixer.weight[:, width:], mixer.bias)[:, None]
+        return functional.silu(functional.linear(encoded, mixer.weight[:, :width]) + shared)
 
 
-class SetActor(nn.Module):
-    """The same head for every user, (batch, users, NUM_INPUTS) to (batch, 2 users)."""
+class PlainTrunk(nn.Module):
+    """Takes the users' inputs as one long vector: (batch, users, inputs) to (batch, 1, width)."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.trunk = SetTrunk(shape.width)
-        self.head = _small(nn.Linear(shape.width, NUMBERS_PER_USER))
+        self.layers = _hidden(inputs, width)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The mean action, first all users' numbers of one kind, then of the other."""
-        return torch.tanh(self.head(self.trunk(inputs)).transpose(1, 2).flatten(1))
+        """The hidden layer, as if of a single user."""
+        return self.layers(inputs.flatten(1))[:, None]
 
 
-class SetCritic(nn.Module):
-    """The value of a set of users, (batch, users, NUM_INPUTS) to (batch, 1)."""
+class Actor(nn.Module):
+    """From observations, and memory where there is one, to numbers for every user.
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.trunk = SetTrunk(shape.width)
-        self.head = nn.Linear(2 * shape.width, 1)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The value, whatever the users' order."""
-        encoded = self.trunk(inputs)
-        return self.head(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
-
-
-def _mlp(shape: Shape, outputs: nn.Linear) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(shape.num_users * NUM_INPUTS, shape.width),
-        nn.SiLU(),
-        nn.Linear(shape.width, shape.width),
-        nn.SiLU(),
-        outputs,
-    )
-
-
-def _small(layer: nn.Linear) -> nn.Linear:
-    """A layer that starts near 0: a residual agent starts at the closed form."""
-    with torch.no_grad():
-        layer.weight.mul_(0.01)
-        layer.bias.zero_()
-    return layer
-
-
-class ActorCritic(nn.Module):
-    """Mean actions and values from observations.
+    Equivariant actors have the same head, and the same LSTM with a memory of its own, for every user.
 
     Args:
         shape: Of which kind and size.
@@ -186,72 +164,108 @@ class ActorCritic(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        if shape.network == "equivariant":
-            self.actor: nn.Module = SetActor(shape)
-            self.critic: nn.Module = SetCritic(shape)
-        else:
-            head = _small(nn.Linear(shape.width, NUMBERS_PER_USER * shape.num_users))
-            self.actor = nn.Sequential(_mlp(shape, head), nn.Tanh())
-            self.critic = _mlp(shape, nn.Linear(shape.width, 1))
+        alike = shape.network == "equivariant"
+        self.trunk = (
+            SetTrunk(NUM_INPUTS, shape.width) if alike else PlainTrunk(shape.num_users * NUM_INPUTS, shape.width)
+        )
+        self.memory = nn.LSTM(shape.width, shape.memory) if shape.memory else None
+        self.head = self.new_head()
 
-    def mean_action(self, observation: Tensor) -> Tensor:
-        """(batch, 9 users) to (batch, 2 users), within [-1, 1]."""
-        return self.actor(user_inputs(observation, self.shape))
+    def new_head(self) -> nn.Linear:
+        """A last layer that starts near 0: a residual agent starts at the closed form."""
+        per_user = 1 if self.shape.network == "equivariant" else self.shape.num_users
+        head = nn.Linear(self.shape.width + self.shape.memory, per_user * NUMBERS_PER_USER)
+        with torch.no_grad():
+            head.weight.mul_(0.01)
+            head.bias.zero_()
+        return head
 
-    def value(self, observation: Tensor) -> Tensor:
-        """(batch, 9 users) to (batch, 1)."""
-        return self.critic(user_inputs(observation, self.shape))
+    def new_memory(self, lanes: int, num_users: int) -> Memory:
+        """The memory before the first round."""
+        units = self.shape.memory * (num_users if self.shape.network == "equivariant" else 1)
+        return torch.zeros(1, lanes, units), torch.zeros(1, lanes, units)
+
+    def features(self, inputs: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+        """What the head reads, (batch, users or 1, units), and the memory after it.
+
+        Args:
+            inputs: Of :func:`user_inputs`. With memory, lane after lane, each with its rounds in order.
+            memory: Before the first round of each lane; none for an actor without, or at the start of an episode.
+        """
+        features = self.trunk(inputs)
+        if self.memory is None:
+            return features, None
+        batch, users, units = features.shape
+        before = memory or self.new_memory(batch, inputs.shape[1])
+        lanes = before[0].shape[1]
+        # The LSTM wants (rounds, lanes x users, units).
+        rounds = features.reshape(lanes, -1, users * units).transpose(0, 1).reshape(-1, lanes * users, units)
+        recalled, after = self.memory(rounds, tuple(state.reshape(1, lanes * users, -1) for state in before))
+        recalled = recalled.reshape(-1, lanes, users * self.shape.memory).transpose(0, 1).reshape(batch, users, -1)
+        hidden, cell = (state.reshape(1, lanes, -1) for state in after)
+        return torch.cat([features, recalled], dim=2), (hidden, cell)
+
+    def mean_action(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+        """Actions within [-1, 1], (batch, 2 users), and the memory after them.
+
+        Args:
+            observation: (batch, 9 users).
+            memory: As for :meth:`features`.
+        """
+        features, memory = self.features(user_inputs(observation, self.shape), memory)
+        return torch.tanh(numbers(self.head, features)), memory
 
 
-class AllocationPolicy(ActorCriticPolicy):
-    """A Gaussian policy around an :class:`ActorCritic`, for stable-baselines3's on-policy algorithms.
+def numbers(head: nn.Module, features: Tensor) -> Tensor:
+    """A head's numbers, first all users' of one kind, then of the other, (batch, 2 users)."""
+    return head(features).transpose(1, 2).flatten(1)
 
-    The standard deviation is shared by the users, one for each kind of number.
+
+class Critic(nn.Module):
+    """One number for a set of users, whatever their order (or, in an MLP, for their vector).
 
     Args:
-        shape: The fields of a :class:`Shape`.
-        initial_std: Standard deviation of the first actions.
-        *arguments: As stable-baselines3 gives them.
-        **options: Likewise.
+        shape: Of which kind and size.
+        inputs: Inputs of a user.
     """
 
-    def __init__(self, *arguments: Any, shape: dict[str, Any], initial_std: float, **options: Any) -> None:
-        self._shape = Shape(**shape)
-        self._initial_std = initial_std
-        super().__init__(*arguments, **options)
+    def __init__(self, shape: Shape, inputs: int = NUM_INPUTS) -> None:
+        super().__init__()
+        width = shape.width
+        self._alike = shape.network == "equivariant"
+        self.encoder = _hidden(inputs if self._alike else inputs * shape.num_users, width)
+        self.head = nn.Sequential(nn.Linear(2 * width if self._alike else width, width), nn.SiLU(), nn.Linear(width, 1))
 
-    def _build(self, lr_schedule: Schedule) -> None:
-        self.network = self._shape.build()
-        self.log_std = nn.Parameter(torch.full((NUMBERS_PER_USER,), self._initial_std).log())
-        options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
-        self.optimizer = self.optimizer_class(self.parameters(), **options)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, users, inputs) to (batch, 1)."""
+        if not self._alike:
+            return self.head(self.encoder(inputs.flatten(1)))
+        encoded = self.encoder(inputs)
+        return self.head(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
 
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {
-            **super()._get_constructor_parameters(),
-            "shape": asdict(self._shape),
-            "initial_std": self._initial_std,
-        }
 
-    def get_distribution(self, obs: PyTorchObs) -> Distribution:
-        """The actions' distribution."""
-        assert isinstance(obs, Tensor)
-        mean = self.network.mean_action(obs)
-        log_std = self.log_std.repeat_interleave(mean.shape[1] // NUMBERS_PER_USER)
-        return DiagGaussianDistribution(mean.shape[1]).proba_distribution(mean, log_std)
+class ActorCritic(nn.Module):
+    """An actor, and a critic of the state beside it, without memory.
 
-    def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values, (batch, 1)."""
-        assert isinstance(obs, Tensor)
-        return self.network.value(obs)
+    Args:
+        shape: Of which kind and size.
+    """
 
-    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions, values and the actions' log-probabilities."""
-        distribution = self.get_distribution(obs)
-        actions = distribution.get_actions(deterministic=deterministic)
-        return actions, self.predict_values(obs), distribution.log_prob(actions)
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.actor = Actor(shape)
+        self.critic = Critic(shape)
 
-    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values, and the actions' log-probabilities and entropy."""
-        distribution = self.get_distribution(obs)
-        return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
+    def forward(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor, Memory | None]:
+        """Mean actions, (batch, 2 users), values, (batch, 1), and the memory after them."""
+        inputs = user_inputs(observation, self.actor.shape)
+        features, memory = self.actor.features(inputs, memory)
+        return torch.tanh(numbers(self.actor.head, features)), self.critic(inputs), memory
+
+    def mean_action(self, observation: Tensor) -> Tensor:
+        """The actions alone, of rounds that begin an episode."""
+        return self.actor.mean_action(observation)[0]
+
+    def value(self, observation: Tensor) -> Tensor:
+        """The values alone."""
+        return self.critic(user_inputs(observation, self.actor.shape))

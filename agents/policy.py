@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from agents.layers import LAYERS
-from agents.networks import ActorCritic, Shape
+from agents.networks import Actor, Memory, Shape
 from baselines import Controller
-from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
+from multispin_env import Allocation, RoundView, SystemConfig
 from multispin_env.envs.codec import ObservationCodec, check_choice
 
 SHIPPED = Path(__file__).parent / "policies"
@@ -28,16 +28,17 @@ class LearnedController(Controller):
 
     Args:
         name: Its name in tables and files.
-        network: The network; the controller uses its actor.
+        actor: The actor.
         layer: The action layer that it was trained with.
         config: The system that it was trained on.
     """
 
-    def __init__(self, name: str, network: ActorCritic, layer: str, config: SystemConfig) -> None:
+    def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
         self.name = name  # type: ignore[misc]
         self.layer = check_choice("action", layer, tuple(LAYERS))
         self.trained_on = config
-        self._network = network
+        self._actor = actor
+        self._memory: Memory | None = None
         self._checked: SystemConfig | None = None
 
     @classmethod
@@ -54,10 +55,10 @@ class LearnedController(Controller):
         folder = find_policy(path)
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         try:
-            network = Shape(**card["network"]).build()
-            network.actor.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
-            return cls(folder.name, network, card["action"], SystemConfig.from_dict(card["system"]))
-        except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+            actor = Actor(Shape(**card["network"]))
+            actor.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+            return cls(folder.name, actor, card["action"], SystemConfig.from_dict(card["system"]))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{folder / CARD} does not describe the policy beside it: {error}") from error
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -68,34 +69,44 @@ class LearnedController(Controller):
             facts: JSON-able: how the policy came about.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(self._network.actor.state_dict(), folder / WEIGHTS)
+        torch.save(self._actor.state_dict(), folder / WEIGHTS)
         card = {
             **facts,
             "action": self.layer,
-            "network": asdict(self._network.shape),
+            "network": asdict(self._actor.shape),
             "system": self.trained_on.to_dict(),
         }
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
+    def begin(self, lanes: int) -> None:
+        """Forgets, where the actor has a memory."""
+        self._memory = None
+
     def act(self, view: RoundView) -> Allocation:
-        """The mean action's allocation.
+        """The mean action's allocation. An actor with memory remembers the round.
 
         Warns:
             UserWarning: The system differs from the one trained on, in more than the number of users.
 
         Raises:
-            ValueError: The policy cannot run on this system.
+            ValueError: The policy cannot run on this system, or remembers other lanes than these.
         """
         if self._checked is not view.config:
             self._check(view.config)
             self._checked = view.config
+        lanes = len(view.drafting_latency_s)
+        if self._memory is not None and self._memory[0].shape[1] != lanes:
+            raise ValueError(
+                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call begin "
+                "where episodes begin"
+            )
         with torch.inference_mode():
             observations = torch.from_numpy(ObservationCodec(view.config).encode(view))
-            actions = self._network.mean_action(observations).numpy()
-        return LAYERS[self.layer](np.clip(actions, -1.0, 1.0), view)
+            actions, self._memory = self._actor.mean_action(observations, self._memory)
+        return LAYERS[self.layer](np.clip(actions.numpy(), -1.0, 1.0), view)
 
     def _check(self, config: SystemConfig) -> None:
-        shape, trained = self._network.shape, self.trained_on
+        shape, trained = self._actor.shape, self.trained_on
         if shape.network != "equivariant" and config.num_users != shape.num_users:
             raise ValueError(
                 f"policy {self.name!r} has an {shape.network} network for {shape.num_users} users and cannot serve "
@@ -108,12 +119,11 @@ class LearnedController(Controller):
         ):
             if unit != ours:
                 raise ValueError(f"policy {self.name!r} is for {field}={unit} and cannot read {ours}")
+        then, now = dict(_flat(trained.to_dict())), dict(_flat(config.to_dict()))
         differing = [
-            f"{name} ({value} in training, {config_value})"
-            for (name, value), config_value in zip(
-                _flat(trained.to_dict()), dict(_flat(config.to_dict())).values(), strict=True
-            )
-            if value != config_value and name not in ("num_users", "episode_rounds")
+            f"{name} ({then.get(name)} in training, {now.get(name)})"
+            for name in then | now
+            if then.get(name) != now.get(name) and name not in ("num_users", "episode_rounds")
         ]
         if differing:
             warnings.warn(f"policy {self.name!r} was trained on another system: {'; '.join(differing)}", stacklevel=3)

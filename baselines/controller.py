@@ -9,7 +9,9 @@ from multispin_env import Allocation, RoundView, SystemConfig
 
 
 class Controller(ABC):
-    """Decides a round from what the protocol reveals. Batched over lanes, deterministic, without memory.
+    """Decides a round from what the protocol reveals. Batched over lanes, deterministic.
+
+    Some remember earlier rounds: whoever plays one says when episodes begin and shows it all their rounds, in order.
 
     Attributes:
         name: Stable name, used in tables and files.
@@ -22,6 +24,9 @@ class Controller(ABC):
     def system(self, config: SystemConfig) -> SystemConfig:
         """The system that this scheme runs on: the one given, unless the scheme changes who does what."""
         return config
+
+    def begin(self, lanes: int) -> None:  # noqa: B027 (most have nothing to forget)
+        """An episode begins in each of so many lanes: what is remembered is of others."""
 
     @abstractmethod
     def act(self, view: RoundView) -> Allocation:

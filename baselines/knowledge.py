@@ -57,15 +57,10 @@ class Margins(NamedTuple):
 
 @lru_cache
 def tuned_margins(model_pair: str) -> Margins:
-    """The margins that ``python -m train tune`` found for a pair in ``mobile``.
-
-    Raises:
-        ValueError: None were tuned for that pair.
-    """
+    """The margins that ``python -m train tune`` found for a pair in ``mobile``; of a pair not tuned, llama2's."""
     tuned = json.loads(resources.files(__package__).joinpath("margins.json").read_text(encoding="utf-8"))["margins"]
-    if model_pair not in tuned:
-        raise ValueError(f"no margins were tuned for model_pair {model_pair!r}, only for {', '.join(tuned)}")
-    return Margins(tuned[model_pair]["rate_quantile"], tuned[model_pair]["posterior_weight"])
+    margins = tuned.get(model_pair, tuned["llama2"])
+    return Margins(margins["rate_quantile"], margins["posterior_weight"])
 
 
 class Robust(Controller):

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m train benchmark --scenario mobile --seeds 32 --output runs/mobile",
     )
     benchmark.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
-    benchmark.add_argument("--model-pair", choices=MODEL_PAIRS, default="llama2", help="default: %(default)s")
+    _add_model_pair(benchmark)
     benchmark.add_argument(
         "--seeds", type=int, default=32, metavar="N", help="episodes a controller (default: %(default)s)"
     )
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(CONTROLLERS),
         default=list(DEFAULT_CONTROLLERS),
         metavar="NAME",
-        help=f"of {', '.join(CONTROLLERS)} (default: all but the slow `stochastic`)",
+        help=f"of {', '.join(CONTROLLERS)} (default: all but the slow `stochastic` and `long-run`)",
     )
     benchmark.add_argument(
         "--policy",
@@ -79,14 +79,21 @@ def _parser() -> argparse.ArgumentParser:
         help="train agents on one scenario",
         description="Trains an agent per seed and evaluates it as it learns, beside the heterogeneous and the robust "
         "controller, on seeds that no benchmark uses. Writes results.csv (the evaluations), learning_curve.png and, "
-        "for each seed, the best policy with its card in DIR/policies, which `benchmark --policy` takes. Run again "
-        "with the same arguments to go on after an interruption: the result is the same. On one core a million rounds "
-        "of 20 users take about ten minutes, the lessons of a teacher one or two.",
-        epilog="example: python -m train fit --scenario mobile --teacher stochastic --output runs/fit-mobile",
+        "for each seed, the best policy with its card in DIR/policies, which `benchmark --policy` takes. "
+        "`tensorboard --logdir DIR` shows the losses, rewards and evaluations as they come. Run again with the same "
+        "arguments to go on after an interruption: the result is the same. Networks bring observations to about unit "
+        "size by fixed constants, and rewards come so, hence a policy needs no statistics beside it.",
+        epilog="example: python -m train fit --scenario mobile --teacher long-run --output runs/fit-mobile",
     )
     training.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
-    training.add_argument("--model-pair", choices=MODEL_PAIRS, default="llama2", help="default: %(default)s")
-    training.add_argument("--agent", choices=AGENTS, default="ppo", help="algorithm (default: %(default)s)")
+    _add_model_pair(training)
+    training.add_argument(
+        "--agent",
+        choices=AGENTS,
+        default="ppo",
+        help="algorithm: ppo; sac, which goes over old rounds again and takes longer over each; recurrent-ppo, with a "
+        "memory of each user (default: %(default)s)",
+    )
     training.add_argument(
         "--action",
         choices=list(LAYERS),
@@ -102,9 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument(
         "--teacher",
-        choices=("none", "posterior", "robust", "stochastic"),
+        choices=("none", "posterior", "robust", "stochastic", "long-run"),
         default="none",
-        help="a controller to imitate first, with residual actions; `stochastic` is the one to learn from "
+        help="a controller for a ppo agent to imitate first; `long-run` is the one to learn from "
         "(default: %(default)s)",
     )
     training.add_argument(
@@ -126,6 +133,73 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
     training.set_defaults(run=_fit)
+
+    searching = commands.add_parser(
+        "search",
+        help="search an agent's hyperparameters on one scenario",
+        description="Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall "
+        "behind, judged on the seeds that `fit` evaluates on. Writes trials.csv and trials.png as they come and, at "
+        "the end, best.yaml, a section for agents/hyperparameters/AGENT.yaml. train/search.py says what is searched. "
+        "Run again with the same arguments to go on after an interruption, or with more trials to go further.",
+        epilog="example: python -m train search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile",
+    )
+    searching.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
+    _add_model_pair(searching)
+    searching.add_argument("--agent", choices=AGENTS, default="ppo", help="as for fit (default: %(default)s)")
+    searching.add_argument(
+        "--action", choices=list(LAYERS), default="residual", help="as for fit (default: %(default)s)"
+    )
+    searching.add_argument(
+        "--network", choices=NETWORKS, default="equivariant", help="as for fit (default: %(default)s)"
+    )
+    searching.add_argument(
+        "--trials", type=int, default=30, metavar="N", help="trainings, DIR's included (default: %(default)s)"
+    )
+    searching.add_argument(
+        "--frames", type=int, default=100_000, metavar="N", help="rounds of a training (default: %(default)s)"
+    )
+    searching.add_argument(
+        "--config",
+        type=_config,
+        default={},
+        metavar="JSON",
+        help="changed SystemConfig fields, e.g. '{\"num_users\": 5}'",
+    )
+    searching.add_argument(
+        "--hyperparameters",
+        type=_config,
+        default={},
+        metavar="JSON",
+        help="values that are given and not searched, e.g. '{\"width\": 32}'",
+    )
+    searching.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    searching.set_defaults(run=_search)
+
+    studying = commands.add_parser(
+        "study",
+        help="train agents for every question and play them beside the controllers",
+        description="The study of learned controllers: trains every kind of agent on several seeds, plays agents and "
+        "controllers on the same unseen episodes, and writes results.csv, report.md and its pictures. About two hours "
+        "on two cores. Run again with the same arguments to go on after an interruption.",
+    )
+    studying.add_argument(
+        "--training-seeds", type=int, default=5, metavar="N", help="agents of every kind (default: %(default)s)"
+    )
+    studying.add_argument(
+        "--seeds", type=int, default=64, metavar="N", help="episodes of everyone (default: %(default)s)"
+    )
+    studying.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="processes side by side (default: %(default)s)"
+    )
+    studying.add_argument(
+        "--hyperparameters",
+        type=_config,
+        default={},
+        metavar="JSON",
+        help="changed hyperparameters of every agent, to try the command: '{\"frames\": 4096}'",
+    )
+    studying.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    studying.set_defaults(run=_study)
 
     figures = commands.add_parser(
         "paper",
@@ -171,6 +245,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model-pair",
+        default="llama2",
+        metavar="PAIR",
+        help=f"{', '.join(MODEL_PAIRS)}, or the path of a pair's .json file (default: %(default)s)",
+    )
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description:<28}"),
@@ -213,6 +296,31 @@ def _fit(arguments: argparse.Namespace, console: Console) -> None:
             f"{row.controller:<16}{row.goodput_tok_s:7.1f} tok/s {100.0 * row.gain:+6.1f} % over heterogeneous"
         )
     console.print(f"policies: {arguments.output / 'policies'}")
+
+
+def _search(arguments: argparse.Namespace, console: Console) -> None:
+    from train import fit, search  # here, as they need PyTorch and Optuna
+
+    names = ("scenario", "model_pair", "agent", "action", "network", "config", "hyperparameters")
+    wanted = search.Search(fit.Training(**{name: getattr(arguments, name) for name in names}), arguments.frames)
+    with _progress(console) as progress:
+        search.search(wanted, arguments.trials, arguments.output, progress)
+    console.print((arguments.output / "best.yaml").read_text(encoding="utf-8"), highlight=False, markup=False, end="")
+    console.print(f"trials: {arguments.output / 'trials.csv'}")
+
+
+def _study(arguments: argparse.Namespace, console: Console) -> None:
+    from train import study, study_report  # here, as they need PyTorch
+
+    plan = study.Plan(
+        training_seeds=arguments.training_seeds,
+        evaluation_seeds=arguments.seeds,
+        hyperparameters=arguments.hyperparameters,
+    )
+    whole = study.Study(arguments.output, plan)
+    with _progress(console) as progress:
+        rows = whole.run(arguments.jobs, progress)
+    console.print(Markdown(study_report.write_report(whole, rows).read_text(encoding="utf-8")))
 
 
 def _paper(arguments: argparse.Namespace, console: Console) -> None:

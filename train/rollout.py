@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ class Episode:
         mean_round_goodput: Mean over rounds of the round's goodput, tokens per second. A few rounds in deep fades
         weigh on
             ``tokens / seconds`` and hardly on this.
-        decision_us: Median time of a single decision, microseconds.
+        decision_us: Median time of a single decision, microseconds; NaN where it was not measured.
         jain_index: Jain's fairness index of the users' tokens, 1/K to 1.
     """
 
@@ -59,6 +61,8 @@ def play(
     config: SystemConfig,
     seeds: Sequence[int],
     on_round: Callable[[], None] = lambda: None,
+    *,
+    timed: bool = True,
 ) -> list[Episode]:
     """Plays one episode per seed, all seeds side by side as lanes.
 
@@ -67,22 +71,28 @@ def play(
         config: The scenario's system; the controller's scheme may turn it into another.
         seeds: One a lane.
         on_round: Called after every round, for progress.
+        timed: Whether single decisions are timed, which takes about as long as all the rest.
     """
     system = controller.system(config)
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=len(seeds), config=system.to_dict()).unwrapped
     assert isinstance(env, MultiSpinVectorEnv)
     env.reset(seed=list(seeds))
     lanes = len(seeds)
+    controller.begin(lanes)
+    # Single decisions are timed on a copy: their lanes are none of the episodes' that the controller may remember.
+    timed_one = copy.deepcopy(controller)
+    timed_one.begin(1)
     tokens = np.zeros((lanes, system.num_users))
     seconds, goodput = np.zeros(lanes), np.zeros(lanes)
     decision_s: list[list[float]] = [[] for _ in seeds]
     for step in range(system.episode_rounds):
         view = env.true_round_view() if controller.sees_truth else env.round_view()
-        timed = step % lanes
-        alone = view.lane(timed)
-        begin = time.perf_counter()
-        controller.act(alone)
-        decision_s[timed].append(time.perf_counter() - begin)
+        if timed:
+            lane = step % lanes
+            alone = view.lane(lane)
+            begin = time.perf_counter()
+            timed_one.act(alone)
+            decision_s[lane].append(time.perf_counter() - begin)
         _, _, _, _, info = env.step(env.encode_action(controller.act(view)))
         tokens += info["tokens"]
         seconds += info["latency_s"]
@@ -96,7 +106,7 @@ def play(
             seconds=float(seconds[lane]),
             mean_round_goodput=float(goodput[lane] / system.episode_rounds),
             # Fewer rounds than lanes leave some lanes untimed: they take the batch's median.
-            decision_us=1e6 * float(np.median(decision_s[lane] or np.concatenate(decision_s))),
+            decision_us=1e6 * float(np.median(decision_s[lane] or np.concatenate(decision_s))) if timed else math.nan,
             jain_index=float(fairness[lane]),
         )
         for lane, seed in enumerate(seeds)

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from rich.progress import Progress
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents import AGENTS
 from train import fit
 from train.__main__ import main
 from train.benchmark import Protocol, run_benchmark
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
-TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "epochs": 2, "width": 8}
+TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
 NAME = "mobile-llama2-seed0"
 
 
@@ -36,10 +38,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "policies" / NAME / "actor.pt", weights_only=True)
 
 
+@pytest.mark.parametrize("agent", AGENTS)
 def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained(tmp_path / "whole")
+    whole = trained(tmp_path / "whole", agent=agent)
     assert [(row.controller, row.frames) for row in whole] == [
         ("heterogeneous", 0),
         ("robust", 0),
@@ -57,22 +60,36 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
 
     monkeypatch.setattr(fit._Advance, "_on_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "cut")
+        trained(tmp_path / "cut", agent=agent)
     assert json.loads((tmp_path / "cut" / "seed0" / "state.json").read_text())["chunks"] == 1
-    assert trained(tmp_path / "cut") == whole
+    assert trained(tmp_path / "cut", agent=agent) == whole
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert trained(tmp_path / "cut") == whole  # nothing is left to do
+    assert trained(tmp_path / "cut", agent=agent) == whole  # nothing is left to do
     assert (tmp_path / "cut" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_agent_with_a_teacher_starts_from_its_lessons(tmp_path: Path) -> None:
+def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attend, drawn = fit.attend, []
+    monkeypatch.setattr(fit, "attend", lambda *arguments: drawn.append(1) or attend(*arguments))
     lessons = {**TINY, "frames": 128, "lessons": 640, "lesson_epochs": 20}
-    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=lessons)
+    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=lessons, seeds=2)
     assert [row.frames for row in rows if row.controller == "seed0"] == [0, 128]
-    assert rows == trained(tmp_path / "b", teacher="robust", hyperparameters=lessons)
-    with pytest.raises(ValueError, match="are shown as residual actions, not as direct ones"):
-        training(teacher="robust", action="direct")
+    assert len(drawn) == 1
+    again = trained(tmp_path / "b", teacher="robust", hyperparameters=lessons)
+    assert again == [row for row in rows if row.controller != "seed1"]
+    with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got sac"):
+        training(teacher="robust", agent="sac")
+
+
+def test_tensorboard_can_show_the_evaluations_and_the_training(tmp_path: Path) -> None:
+    rows = trained(tmp_path)
+    log = EventAccumulator(str(tmp_path / "seed0" / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in log.Scalars("evaluation/gain_over_heterogeneous")]
+    assert shown == [(row.frames, pytest.approx(row.gain, abs=1e-6)) for row in rows if row.controller == "seed0"]
+    assert {"evaluation/goodput_tok_s", "rollout/reward", "train/loss"} <= set(log.Tags()["scalars"])
 
 
 def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(

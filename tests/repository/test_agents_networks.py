@@ -3,30 +3,36 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
 
-from agents.algorithms import Hyperparameters, make_agent, make_training_env
+from agents import AGENTS
+from agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
 from agents.imitation import attend, explain, imitate
 from agents.layers import residual
 from agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
 from agents.policy import LearnedController, find_policy
+from agents.sb3_policies import ActionCritics, SquashedActor
 from baselines import make_controller
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
 from multispin_env.envs.codec import ObservationCodec
 from train.rollout import play
 
+Network = TypeVar("Network", bound=torch.nn.Module)
+
 CONFIG = make_config("mobile", config={"num_users": 6})
+
+SHAPE = Shape.of("equivariant", 16, CONFIG)
 
 
 def seen(config: SystemConfig, lanes: int = 5, rounds: int = 3) -> RoundView:
     simulator = Simulator(config, lanes)
     simulator.reset([np.random.default_rng(lane) for lane in range(lanes)])
-    network = trained("equivariant", config)
-    controller = LearnedController("any", network, "residual", config)
+    controller = LearnedController("any", trained("equivariant", config).actor, "residual", config)
     for _ in range(rounds):
         simulator.step(controller.act(simulator.view()))
     return simulator.view()
@@ -36,14 +42,21 @@ def observed(config: SystemConfig) -> torch.Tensor:
     return torch.from_numpy(ObservationCodec(config).encode(seen(config)))
 
 
-def trained(network: str, config: SystemConfig = CONFIG) -> ActorCritic:
+def trained(network: str, config: SystemConfig = CONFIG, memory: int = 0) -> ActorCritic:
     """A network whose outputs differ between users, as after training."""
+    return varied(ActorCritic(Shape.of(network, 16, config, memory)))
+
+
+def varied(network: Network) -> Network:
     torch.manual_seed(1)
-    built = Shape.of(network, 16, config).build()
     with torch.no_grad():
-        for parameter in built.parameters():
+        for parameter in network.parameters():
             parameter.normal_(0.0, 0.4)
-    return built
+    return network
+
+
+def values_of(agent: str, **changes: object) -> Hyperparameters:
+    return load_hyperparameters(agent, ["mobile"], {"lanes": 4, "rounds": 4, "batch_size": 16, **changes})
 
 
 def permuted(values: torch.Tensor, order: list[int]) -> torch.Tensor:
@@ -59,6 +72,56 @@ def test_permuting_the_users_permutes_the_actions_and_keeps_the_value() -> None:
     assert torch.allclose(network.value(shuffled), value, rtol=1e-4, atol=1e-4)
     plain = trained("mlp")
     assert not torch.allclose(plain.mean_action(shuffled), permuted(plain.mean_action(observation), order), atol=1e-2)
+
+
+def test_critics_of_actions_value_the_same_set_of_users_alike() -> None:
+    critics, observation, order = varied(ActionCritics(SHAPE)), observed(CONFIG), [3, 0, 5, 1, 2, 4]
+    actions = torch.rand(len(observation), 12) * 2.0 - 1.0
+    values, others = critics(observation, actions), critics(permuted(observation, order), permuted(actions, order))
+    assert all(torch.allclose(mine, theirs, rtol=1e-4) for mine, theirs in zip(values, others, strict=True))
+    assert not torch.allclose(values[0], critics(observation, permuted(actions, order))[0], rtol=1e-2)
+    assert not torch.allclose(*values)
+
+
+def test_squashed_actions_have_the_density_that_the_actor_tells() -> None:
+    torch.manual_seed(0)
+    config = make_config("mobile", config={"num_users": 1})
+    actor, observation = SquashedActor(Shape.of("equivariant", 8, config), 0.7), observed(config)[:1]
+    actions, log_probability = actor.action_log_prob(observation.expand(40_000, -1))
+    assert actions.shape == (40_000, 2)
+    # The mean of an inverse density is the area that it covers: here all of [-1, 1] twice but for the far tails.
+    within = (actions.abs() < 0.8).all(dim=1)
+    assert torch.mean(torch.exp(-log_probability) * within).item() == pytest.approx(1.6**2, rel=0.05)
+
+
+def test_memory_is_each_user_s_own_and_goes_through_a_sequence_as_it_goes_through_rounds() -> None:
+    actor, order = trained("equivariant", memory=5).actor, [3, 0, 5, 1, 2, 4]
+    rounds = [torch.from_numpy(ObservationCodec(CONFIG).encode(seen(CONFIG, rounds=number))) for number in (1, 2, 3)]
+    memory = shuffled = None
+    actions = []
+    for observation in rounds:
+        action, memory = actor.mean_action(observation, memory)
+        permuted_action, shuffled = actor.mean_action(permuted(observation, order), shuffled)
+        assert torch.allclose(permuted_action, permuted(action, order), atol=1e-5)
+        actions.append(action)
+    assert not torch.allclose(actions[2], actor.mean_action(rounds[2])[0], atol=1e-2)  # what was before matters
+    sequence = torch.stack(rounds, dim=1).flatten(0, 1)  # lane after lane
+    together, after = actor.mean_action(sequence, actor.new_memory(len(rounds[0]), CONFIG.num_users))
+    assert torch.allclose(together, torch.stack(actions, dim=1).flatten(0, 1), atol=1e-5)
+    assert all(torch.allclose(ours, theirs, atol=1e-5) for ours, theirs in zip(after, memory, strict=True))
+
+
+def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturbed_by_timing() -> None:
+    config = CONFIG.updated({"episode_rounds": 6})
+    controller = LearnedController("mine", trained("equivariant", memory=5).actor, "residual", config)
+    first, again = (play(controller, config, range(3)) for _ in range(2))
+    assert [episode.tokens for episode in first] == [episode.tokens for episode in again]
+    controller.begin(3)
+    controller.act(seen(config, lanes=3))
+    with pytest.raises(ValueError, match="'mine' remembers 3 lanes and is shown 2; call begin where episodes begin"):
+        controller.act(seen(config, lanes=2))
+    # Lanes in another order are timed in other rounds.
+    assert [episode.tokens for episode in play(controller, config, [2, 1, 0])][::-1] == [e.tokens for e in first]
 
 
 def test_others_matter_to_a_user_s_action() -> None:
@@ -79,28 +142,30 @@ def test_inputs_are_finite_and_about_unit_size_everywhere() -> None:
         assert user_inputs(torch.from_numpy(extreme)[None], shape).isfinite().all()
 
 
+@pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("network", ["equivariant", "mlp"])
-def test_a_new_residual_agent_starts_near_the_closed_form(network: str) -> None:
-    values = Hyperparameters.load("ppo", "mobile", {"lanes": 4, "rounds": 4, "batch_size": 16})
-    env, _ = make_training_env(CONFIG, "residual", 4)
-    agent = make_agent(env, CONFIG, network, values, 0)
+def test_a_new_residual_agent_starts_near_the_closed_form(network: str, agent: str) -> None:
+    values = values_of(agent)
+    env = make_training_env(CONFIG, "residual", 4)
+    new = make_agent(env, CONFIG, network, values, 0)
     env.seed(0)
     observation = env.reset()
-    mean, _ = agent.predict(observation, deterministic=True)
-    drawn, _ = agent.predict(observation)
+    mean, _ = new.predict(observation, deterministic=True)
+    drawn, _ = new.predict(observation)
     assert np.abs(mean).max() < 0.05
     assert 0.5 * values.initial_std < np.std(drawn - mean) < 2.0 * values.initial_std
 
 
+@pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("network", ["equivariant", "mlp"])
-def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(network: str, tmp_path: Path) -> None:
-    values = Hyperparameters.load("ppo", "mobile", {"lanes": 4, "rounds": 8, "batch_size": 16})
-    env, _ = make_training_env(CONFIG, "direct", 4)
-    agent = make_agent(env, CONFIG, network, values, 0)
+def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(network: str, name: str, tmp_path: Path) -> None:
+    env = make_training_env(CONFIG.updated({"episode_rounds": 6}), "direct", 4)  # ends and restarts while it learns
+    agent = make_agent(env, CONFIG, network, values_of(name), 0)
     before = [parameter.detach().clone() for parameter in agent.policy.parameters()]
     agent.learn(64)
     assert all(not torch.equal(old, new) for old, new in zip(before, agent.policy.parameters(), strict=True))
     agent.save(tmp_path / "agent")
+    env.seed(0)
     observation = env.reset()
     again = type(agent).load(tmp_path / "agent", device="cpu")
     assert np.array_equal(
@@ -109,40 +174,62 @@ def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(network: str
 
 
 def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> None:
-    assert Hyperparameters.load("ppo", "mobile", {}).discount == 0.0
-    assert Hyperparameters.load("ppo", "thermal", {}).discount > 0.9
-    assert Hyperparameters.load("ppo", "thermal", {"discount": 0.5}).discount == 0.5
+    for agent in AGENTS:
+        assert load_hyperparameters(agent, ["mobile"], {}).discount == 0.0
+        assert load_hyperparameters(agent, ["mobile"], {"discount": 0.5}).discount == 0.5
+    plain, direct = (load_hyperparameters("ppo", sections, {}) for sections in ([], ["direct"]))
+    taught = load_hyperparameters("ppo", ["direct", "taught"], {})
+    assert plain.epochs < direct.epochs == taught.epochs
+    assert taught.initial_std < direct.initial_std < plain.initial_std
     with pytest.raises(ValueError, match="ppo has no hyperparameter 'gamma'; it has frames, "):
-        Hyperparameters.load("ppo", "mobile", {"gamma": 0.5})
-    with pytest.raises(ValueError, match="agent must be one of 'ppo', got 'sac'"):
-        Hyperparameters.load("sac", "mobile", {})
+        load_hyperparameters("ppo", ["mobile"], {"gamma": 0.5})
+    with pytest.raises(ValueError, match="sac has no hyperparameter 'clip_range'; it has frames, "):
+        load_hyperparameters("sac", ["mobile"], {"clip_range": 0.5})
+    with pytest.raises(ValueError, match="agent must be one of 'ppo', 'sac', 'recurrent-ppo', got 'td3'"):
+        load_hyperparameters("td3", ["mobile"], {})
+    for name, value, wanted in (
+        ("lanes", 0, "an integer of at least 1"),
+        ("lanes", 8.0, "an integer of at least 1"),
+        ("learning_rate", 0.0, "a number above 0"),
+        ("clip_range", "wide", "a number above 0"),
+        ("discount", 1.5, "a number of at least 0 and at most 1"),
+        ("entropy_weight", float("nan"), "a number of at least 0"),
+    ):
+        with pytest.raises(ValueError, match=f"hyperparameter {name} must be {wanted}, got {value!r}"):
+            load_hyperparameters("ppo", ["mobile"], {name: value})
     with pytest.raises(ValueError, match="network must be one of equivariant, mlp, got 'gnn'"):
-        Shape.of("gnn", 8, CONFIG).build()
+        Shape.of("gnn", 8, CONFIG)
 
 
 @pytest.mark.parametrize("layer", ["residual", "direct"])
-def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(layer: str, tmp_path: Path) -> None:
-    controller = LearnedController("first", trained("equivariant"), layer, CONFIG)
+@pytest.mark.parametrize("memory", [0, 5])
+def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: int, layer: str, tmp_path: Path) -> None:
+    controller = LearnedController("first", trained("equivariant", memory=memory).actor, layer, CONFIG)
     controller.save(tmp_path / "second", {"seed": 7})
     loaded = LearnedController.load(tmp_path / "second")
     assert (loaded.name, loaded.layer, loaded.trained_on) == ("second", layer, CONFIG)
     assert json.loads((tmp_path / "second" / "card.json").read_text())["seed"] == 7
     for users in (1, 5, 6, 50):
         view = seen(CONFIG.updated({"num_users": users}))
+        for player in (loaded, controller):
+            player.begin(5)
         for ours, theirs in zip(loaded.act(view), controller.act(view), strict=True):
             assert ours.shape == (5, users)
             assert np.array_equal(ours, theirs)
-    alone, together = loaded.act(view.lane(2)), loaded.act(view)
+    loaded.begin(5)
+    together = loaded.act(view)
+    loaded.begin(1)
+    alone = loaded.act(view.lane(2))
     assert np.array_equal(alone.draft_length[0], together.draft_length[2])
 
 
 def test_a_policy_says_where_the_system_does_not_fit() -> None:
-    controller = LearnedController("mine", trained("equivariant"), "residual", CONFIG)
+    controller = LearnedController("mine", trained("equivariant").actor, "residual", CONFIG)
     with pytest.warns(UserWarning, match=r"'mine' was trained on another system: .*payload_bits \(31744.0 in training"):
         controller.act(seen(make_config("mobile", "qwen3.5", {"num_users": 6})))
     with pytest.raises(ValueError, match="max_draft_length=25 and cannot read 12"):
         controller.act(seen(CONFIG.updated({"max_draft_length": 12})))
-    plain = LearnedController("plain", trained("mlp"), "residual", CONFIG)
+    plain = LearnedController("plain", trained("mlp").actor, "residual", CONFIG)
     plain.act(seen(CONFIG))
     with pytest.raises(ValueError, match="has an mlp network for 6 users and cannot serve 5"):
         plain.act(seen(CONFIG.updated({"num_users": 5})))
@@ -151,7 +238,7 @@ def test_a_policy_says_where_the_system_does_not_fit() -> None:
 def test_what_is_no_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nor one of the shipped policies"):
         find_policy(tmp_path)
-    LearnedController("mine", trained("equivariant"), "residual", CONFIG).save(tmp_path, {})
+    LearnedController("mine", trained("equivariant").actor, "residual", CONFIG).save(tmp_path, {})
     card = json.loads((tmp_path / "card.json").read_text())
     card["network"] = asdict(Shape.of("equivariant", 8, CONFIG))
     (tmp_path / "card.json").write_text(json.dumps(card))
@@ -171,11 +258,11 @@ def test_a_decision_of_the_teacher_is_explained_to_the_closed_form() -> None:
 
 def test_imitation_brings_the_actions_near_the_teacher_s() -> None:
     torch.manual_seed(0)
-    network = Shape.of("equivariant", 16, CONFIG).build()
-    lessons = attend(make_controller("robust", "llama2"), CONFIG, 2560, seed=5)
+    network = ActorCritic(Shape.of("equivariant", 16, CONFIG))
+    lessons = attend(make_controller("robust", "llama2"), CONFIG, "residual", 2560, seed=5)
     assert lessons.observations.shape == (2560, 54)
     assert lessons.actions.shape == (2560, 12)
-    fresh = attend(make_controller("robust", "llama2"), CONFIG, 128, seed=6)
+    fresh = attend(make_controller("robust", "llama2"), CONFIG, "residual", 128, seed=6)
 
     def error() -> float:
         with torch.no_grad():

@@ -9,7 +9,7 @@ import pytest
 from baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
 from baselines.knowledge import tuned_margins
 from baselines.paper import best_lengths, expected_goodput
-from multispin_env import MODEL_PAIRS, SCENARIOS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env import PAPER_PAIRS, SCENARIOS, Allocation, Simulator, SystemConfig, make_config
 from multispin_env.optimal import RoundProblem
 from train.rollout import play
 
@@ -24,11 +24,12 @@ def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
     return simulator
 
 
+@pytest.mark.parametrize("model_pair", ["qwen3.5"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", CONTROLLERS)
-def test_every_controller_plays_every_scenario_through_the_environment(name: str, scenario: str) -> None:
+def test_every_controller_plays_every_scenario_through_the_environment(name: str, world: dict[str, str]) -> None:
     controller = make_controller(name, "qwen3.5")
-    config = controller.system(make_config(scenario, "qwen3.5", {"num_users": 4, "episode_rounds": 6}))
+    config = controller.system(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
     env.reset(seed=1)
     for _ in range(6):
@@ -78,7 +79,7 @@ def test_heterogeneous_is_clairvoyant_where_everything_is_known() -> None:
     assert np.allclose(known.bandwidth_share, true.bandwidth_share)
 
 
-@pytest.mark.parametrize("pair", MODEL_PAIRS)
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_the_paper_s_order_holds_on_average(pair: str) -> None:
     view = simulator(make_config("paper", pair), 200).view()
     problem = RoundProblem.from_view(view)
@@ -119,7 +120,7 @@ def test_robust_without_margins_is_the_heterogeneous_optimum() -> None:
     assert np.array_equal(plain.draft_length, robust.draft_length)
 
 
-@pytest.mark.parametrize("pair", MODEL_PAIRS)
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_back(pair: str) -> None:
     config = make_config("mobile", pair, {"episode_rounds": 100})
     goodput = {
@@ -143,14 +144,13 @@ def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:
 def test_bad_requests_say_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"controller must be one of p2p, .*clairvoyant, got 'oracle'"):
         make_controller("oracle", "llama2")
-    with pytest.raises(ValueError, match=r"model_pair must be one of llama2, qwen3\.5, got 'gpt'"):
+    with pytest.raises(ValueError, match=r"model_pair must be one of llama2, .*\.json file, got 'gpt'"):
         make_controller("fixed", "gpt")
     with pytest.raises(ValueError, match=r"rate_quantile must be in \(0, 1\), got 0.0"):
         Robust(Margins(0.0, 0.5))
     with pytest.raises(ValueError, match=r"posterior_weight must be in \[0, 1\], got 2.0"):
         Robust(Margins(0.1, 2.0))
-    with pytest.raises(ValueError, match="no margins were tuned for model_pair 'gpt'"):
-        tuned_margins("gpt")
+    assert tuned_margins("another-pair") == tuned_margins("llama2")
     with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
         make_controller("clairvoyant", "llama2").act(simulator(make_config(), 1).view())
 

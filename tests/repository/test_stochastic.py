@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 
 from baselines import make_controller, posterior_acceptance
-from baselines.stochastic import (
-    Stochastic,
-    _Plan,
-    _Round,
-    acceptance_powers,
-    amplitude_below,
-    expected_round_s,
-    rate_quantile,
-    recent_evidence,
-)
-from multispin_env import MODEL_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from baselines.aged import amplitude_below, expected_round_s, rate_quantile
+from baselines.beliefs import acceptance_powers, expected_log_tokens, recent_evidence, tokens_per_round
+from baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
+from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
 from multispin_env.core.round import expected_tokens
+from multispin_env.optimal import RoundProblem, equalize_bandwidth
+from train.rollout import play
 
 
 def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
@@ -93,7 +88,7 @@ def test_the_rate_s_quantile_is_that_of_the_rate_at_upload(quantile: float) -> N
     assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
 
 
-@pytest.mark.parametrize("pair", MODEL_PAIRS)
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     # Equal observed worlds, different futures: the fading from one state is drawn anew in every lane.
     lanes, cut_s = 3000, 5.0
@@ -116,18 +111,87 @@ def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     assert expected_s[0] == pytest.approx(seconds.mean(), abs=error)
 
 
-@pytest.mark.parametrize("pair", MODEL_PAIRS)
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_in_mobile_it_is_expected_to_beat_the_robust_controller_in_most_rounds(pair: str) -> None:
     sample = simulator(make_config("mobile", pair), 24, rounds=8)
     view, truth = sample.view(), sample.true_view().acceptance_rate
-    rounds = _Round(
-        view=view,
-        powers=truth[..., np.newaxis] ** np.arange(view.config.max_draft_length + 1),
-        instant_s=np.tile(np.geomspace(0.05, 20.0, 200), (len(truth), 1)),
-    )
-    value = {
-        name: _Plan.of(rounds, *make_controller(name, pair).act(view)).value
-        for name in ("heterogeneous", "robust", "stochastic")
-    }
+    value = {}
+    for name in ("heterogeneous", "robust", "stochastic"):
+        allocation = make_controller(name, pair).act(view)
+        tokens = np.sum(expected_tokens(truth, allocation.draft_length), axis=1)
+        value[name] = tokens / expected_round_s(view, allocation, np.geomspace(0.05, 20.0, 200))
     assert value["stochastic"].mean() > 1.05 * value["robust"].mean() > 1.05 * value["heterogeneous"].mean()
     assert np.mean(value["stochastic"] > value["robust"]) > 0.6
+
+
+def test_expected_logarithms_are_those_of_the_belief() -> None:
+    evidence = recent_evidence(simulator(make_config("mobile"), 2, rounds=4).view())
+    found = expected_log_tokens(evidence, 8)
+    draws = np.random.default_rng(0).beta(evidence.first, evidence.second, (100_000, *evidence.first.shape))
+    for length in (0, 1, 8):
+        assert np.allclose(found[..., length], np.mean(np.log(expected_tokens(draws, length)), axis=0), atol=0.01)
+    known = recent_evidence(simulator(make_config("paper"), 2).view())
+    assert np.allclose(expected_log_tokens(known, 9)[..., 9], np.log(expected_tokens(known.mean, 9)))
+
+
+def test_tokens_per_round_are_those_of_a_long_list_of_requests() -> None:
+    mean, std, length, tokens = 0.74, 0.31, 6, 400
+    rng = np.random.default_rng(0)
+    concentration = mean * (1.0 - mean) / std**2 - 1.0
+    rounds = sum(
+        tokens / expected_tokens(alpha, length)
+        for alpha in rng.beta(mean * concentration, (1.0 - mean) * concentration, 50_000)
+    )
+    found = tokens_per_round(np.array([mean, mean]), np.array([std, 0.0]), length)
+    assert found[0] == pytest.approx(50_000 * tokens / rounds, rel=0.02)
+    assert found[1] == pytest.approx(expected_tokens(mean, length))
+
+
+def test_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text() -> None:
+    """A text half of whose tokens come at 1.3 a round and half at 6: by the derivative, and by counting."""
+    view = simulator(make_config("requests", config={"num_users": 1}), 1).view()
+
+    def rounds_a_token(easy: float, hard: float) -> float:
+        return 0.5 / easy + 0.5 / hard
+
+    def worth(tokens: float) -> float:
+        return float(long_run_worth(view, np.log([[tokens]]))[0, 0])
+
+    speeds, step = (6.0, 1.3), 1e-5
+    ratios = []
+    for kind in (0, 1):
+        faster = [speed * (1.0 + step * (kind == index)) for index, speed in enumerate(speeds)]
+        gained = 1.0 / rounds_a_token(*faster) - 1.0 / rounds_a_token(*speeds)
+        share_of_rounds = 0.5 / speeds[kind] / rounds_a_token(*speeds)
+        ratios.append(gained / (share_of_rounds * (worth(faster[kind]) - worth(speeds[kind]))))
+    assert ratios[0] == pytest.approx(ratios[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_with_known_rates_the_long_run_s_choice_is_its_best_among_neighbours(pair: str) -> None:
+    view = simulator(make_config("requests", pair, {"num_users": 4}), 16, rounds=6).view()
+    longest = view.config.max_draft_length
+    table, price = long_run_worth(view, expected_log_tokens(recent_evidence(view), longest)), long_run_price(view)
+
+    def value(length: np.ndarray) -> np.ndarray:
+        latency_s, _ = equalize_bandwidth(RoundProblem.from_view(view), length)
+        worth = np.take_along_axis(table, length[..., np.newaxis], axis=-1)[..., 0].sum(axis=1)
+        return worth - price * latency_s
+
+    chosen = LongRun().act(view).draft_length
+    found, scale = value(chosen), np.abs(table[..., -1]).sum(axis=1)
+    for user in range(4):
+        for move in (-1, 1):
+            moved = chosen.copy()
+            moved[:, user] = np.clip(moved[:, user] + move, 1, longest)
+            assert np.max((value(moved) - found) / scale) < 0.01
+
+
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_in_requests_the_long_run_beats_the_optimum_of_each_round_that_knows_the_truth(pair: str) -> None:
+    config = make_config("requests", pair, {"num_users": 6, "episode_rounds": 80})
+    totals = {}
+    for name in ("long-run", "clairvoyant"):
+        episodes = play(make_controller(name, pair), config, range(16))
+        totals[name] = sum(one.tokens for one in episodes) / sum(one.seconds for one in episodes)
+    assert totals["long-run"] > totals["clairvoyant"]

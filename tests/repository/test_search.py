@@ -1,0 +1,116 @@
+"""The search for hyperparameters: it goes on after an interruption, and leaves what `fit` can use."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.progress import Progress
+
+from agents import AGENTS
+from agents.algorithms import load_hyperparameters
+from train import fit, search
+from train.__main__ import main
+
+GIVEN = {"lanes": 8, "width": 8, "batch_size": 16}
+TASK = fit.Training(
+    scenario="mobile", model_pair="llama2", config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN
+)
+WANTED = search.Search(TASK, 256)
+
+
+@pytest.fixture(autouse=True)
+def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "EVALUATION_SEEDS", range(900_000, 900_002))
+
+
+def searched(path: Path, trials: int) -> dict[str, object]:
+    with Progress(disable=True) as progress:
+        return search.search(WANTED, trials, path, progress)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with (path / "trials.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, calls = search.fit, []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(search, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path, 3)
+    assert len(rows(tmp_path)) == 1
+    best = searched(tmp_path, 3)
+    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2"]
+    assert calls[1][0] == calls[2][0]  # the interrupted trial again, with what it had drawn
+
+    current = load_hyperparameters("ppo", ["mobile"], GIVEN)
+    assert float(rows(tmp_path)[0]["learning_rate"]) == current.learning_rate  # the first trial is the file's
+    gains = [float(row["best_gain"]) for row in rows(tmp_path)]
+    chosen = rows(tmp_path)[gains.index(max(gains))]
+    section = yaml.safe_load((tmp_path / "best.yaml").read_text(encoding="utf-8"))["mobile"]
+    assert section == best
+    assert float(chosen["learning_rate"]) == section["learning_rate"]
+    load_hyperparameters("ppo", ["mobile"], section)
+    assert (tmp_path / "trials.png").read_bytes().startswith(b"\x89PNG")
+    assert searched(tmp_path, 3) == best  # nothing is left to do
+
+
+def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_PATIENT_TRIALS", 1)
+    worse = []
+
+    def falling(training: object, folder: object, progress: object, on_evaluation: object) -> list[fit.CurveRow]:
+        worse.append(1)
+        found = []
+        for number in range(1, search.EVALUATIONS + 1):
+            frames = number * training.values().chunk_frames
+            found.append(fit.CurveRow("seed0", frames, 1.0, 1.0, 1.0, -float(len(worse)), 0.1))
+            on_evaluation(found[-1])
+        return found
+
+    monkeypatch.setattr(search, "fit", falling)
+    monkeypatch.setattr(search.shutil, "rmtree", lambda path: None)
+    searched(tmp_path, 3)
+    assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned", "pruned"]
+    assert [row["evaluations"] for row in rows(tmp_path)] == ["5", "1", "1"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_what_is_searched_are_hyperparameters_and_holds_what_the_files_say(agent: str) -> None:
+    wanted = search.Search(fit.Training(scenario="thermal", model_pair="llama2", agent=agent), 1000)
+    current = wanted.training({}).values()
+    assert "discount" in wanted.space()
+    for name, values in wanted.space().items():
+        value = getattr(current, name)
+        if isinstance(values, search.Between):
+            assert values.low <= value <= values.high, name
+        else:
+            assert value in values, name
+
+
+def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = [
+        "--config",
+        '{"num_users": 3, "episode_rounds": 5}',
+        "--hyperparameters",
+        '{"lanes": 8, "width": 8, "batch_size": 8}',
+    ]
+    arguments = ["search", "--frames", "64", *small, "--output", str(tmp_path / "run")]
+    assert main([*arguments, "--trials", "1"]) == 0
+    assert "mobile:" in capsys.readouterr().out
+    assert main([*arguments, "--agent", "sac", "--trials", "1"]) == 2
+    assert "holds results for another agent" in " ".join(capsys.readouterr().err.split())
+    assert main([*arguments, "--trials", "0"]) == 2
+    assert "trials must be at least 1, got 0" in capsys.readouterr().err
+    assert main(["search", "--frames", "0", "--output", str(tmp_path / "new")]) == 2
+    assert "frames must be at least 1, got 0" in capsys.readouterr().err

@@ -1,0 +1,129 @@
+"""The study's plan, its resuming, and what its report makes of the rows."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from train import study_report
+from train.study import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
+from train.study_report import Results
+
+TINY = {"frames": 64, "lanes": 8, "rounds": 4, "updates_per_chunk": 2, "width": 8}
+
+
+def rows(goodput: dict[str, list[list[float]]], setting: str = "here") -> list[StudyRow]:
+    return [
+        StudyRow(setting, player, training_seed if len(each) > 1 else -1, seed, 100, 100.0 / value, value, 5.0)
+        for player, each in goodput.items()
+        for training_seed, episodes in enumerate(each)
+        for seed, value in enumerate(episodes)
+    ]
+
+
+def test_the_plan_asks_what_the_study_is_to_answer() -> None:
+    plan = Plan()
+    assert plan.training_seeds >= 5
+    assert EVALUATION_SEEDS >= 64
+    for scenario in ("paper", "requests", "mobile", "thermal"):
+        for pair in ("llama2", "qwen3.5"):
+            setting = plan.settings[f"{scenario}-{pair}"]
+            assert {"heterogeneous", "robust", "stochastic", "long-run", "clairvoyant"} <= set(setting.controllers)
+            assert {cell_name(scenario, pair, action) for action in ("direct", "residual")} <= set(setting.cells)
+    flagship = [plan.cells[name] for name in plan.settings["mobile-llama2"].cells]
+    assert {cell.agent for cell in flagship} == {"ppo", "sac", "recurrent-ppo"}
+    assert {cell.network for cell in flagship} == {"equivariant", "mlp"}
+    for users in (5, 10, 40):
+        setting = plan.settings[f"users-{users}"]
+        assert setting.system().num_users == users == plan.cells[f"users-{users}"].system().num_users
+        assert f"users-{users}" in setting.cells
+
+
+def test_ratios_are_paired_by_episode_and_average_training_seeds() -> None:
+    results = Results(rows({"one": [[1.0, 10.0, 4.0, 4.0]], "agent": [[2.0, 20.0, 8.0, 8.0], [4.0, 40.0, 16.0, 16.0]]}))
+    assert results.ratio("here", "agent", "one") == (3.0, 3.0, 3.0)
+    assert results.mean("here", "one").value == pytest.approx(4.0)
+    assert results.training_range("here", "agent") == (8.0, 16.0)
+    assert results.goodput("here", "agent").shape == (2, 4)
+
+
+class _Small(Plan):
+    """Two agents and two systems of a few users, in place of everything."""
+
+    @property
+    def cells(self):
+        wanted = ("mobile-llama2-direct", "users-5")
+        small = {"num_users": 3, "episode_rounds": 4}
+        return {name: dataclasses.replace(Plan.cells.func(self)[name], config=small, teacher="none") for name in wanted}
+
+    @property
+    def settings(self):
+        name = "mobile-llama2"
+        setting = Plan.settings.func(self)[name]
+        return {
+            name: dataclasses.replace(
+                setting,
+                config={"num_users": 3, "episode_rounds": 4},
+                controllers=("heterogeneous", "robust", "long-run"),
+                cells=tuple(self.cells),
+            )
+        }
+
+
+def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    plan = _Small(training_seeds=2, evaluation_seeds=3, hyperparameters=TINY)
+    study = Study(tmp_path / "study", plan)
+    with Progress(disable=True) as progress:
+        whole = study.run(2, progress)
+    assert len(whole) == 3 * (3 + 2 * 2)
+    assert {row.training_seed for row in whole if row.player == "users-5"} == {0, 1}
+    file = tmp_path / "study" / "results.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "agents").rglob("card.json")}
+    with Progress(disable=True) as progress:
+        again = Study(tmp_path / "study", plan).run(1, progress)
+
+    def played(rows: list[StudyRow]) -> dict[tuple[object, ...], float]:
+        return {(row.setting, row.player, row.training_seed, row.seed): row.goodput_tok_s for row in rows}
+
+    # Networks add up in another order in batches of another size.
+    assert played(again) == pytest.approx(played(whole), rel=1e-4)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(FileExistsError, match="evaluation_seeds"):
+        Study(tmp_path / "study", _Small(training_seeds=2, evaluation_seeds=4, hyperparameters=TINY))
+
+
+def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(training_seeds=2, evaluation_seeds=4)
+    study = Study(tmp_path / "study", plan)
+    rng = np.random.default_rng(0)
+    everything = [
+        StudyRow(name, player, one, seed, 100, 1.0, float(rng.uniform(90.0, 110.0)), 100.0)
+        for name, setting in plan.settings.items()
+        for player, seeds in (*((who, [-1]) for who in setting.controllers), *((who, [0, 1]) for who in setting.cells))
+        for one in seeds
+        for seed in range(4)
+    ]
+    monkeypatch.setattr(study_report, "_behaviour", lambda path, study: None)  # needs trained agents
+    for name in plan.cells:
+        folder = study.cell_path(name)
+        folder.mkdir(parents=True)
+        (folder / "results.csv").write_text(
+            "controller,frames,goodput_tok_s\nheterogeneous,0,60\nrobust,0,80\nseed0,0,70\nseed0,10,90\nseed1,10,95\n",
+            encoding="utf-8",
+        )
+    page = study_report.write_report(study, everything).read_text(encoding="utf-8")
+    for name in plan.settings:
+        assert name in page or name.replace("-", " / ", 1) in page
+    for name in ("goodput", "transfer", "learning_curves"):
+        assert (tmp_path / "study" / f"{name}.png").stat().st_size > 10_000
+    assert "**missed**" in page
+    assert "level with the optimum" in page
+
+
+def test_too_few_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="training_seeds must be at least 1, got 0"):
+        Plan(training_seeds=0)
