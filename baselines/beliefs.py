@@ -11,7 +11,7 @@ from scipy import special
 
 from multispin_env import RoundView
 from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import FloatArray, IntArray, expected_tokens
+from multispin_env.core.round import FloatArray, expected_tokens
 
 # Acceptances on which a Beta distribution is weighed; dense at both ends, where the measured ones have their mass.
 _NODES = np.concatenate([np.geomspace(1e-4, 0.05, 12), np.linspace(0.08, 0.92, 28), 1.0 - np.geomspace(0.05, 1e-4, 12)])
@@ -64,13 +64,6 @@ def acceptance_powers(evidence: Evidence, longest: int) -> FloatArray:
         factors = (first + steps) / (first + second + steps)
     factors = np.where(evidence.known[..., np.newaxis], evidence.mean[..., np.newaxis], factors)
     return np.concatenate([np.ones_like(first), np.cumprod(factors, axis=-1)], axis=-1)
-
-
-def effective_acceptance(evidence: Evidence, powers: FloatArray, length: IntArray) -> FloatArray:
-    """The known rate under which one more draft would be worth what it is worth under the evidence, (lanes, users)."""
-    next_draft = length + 1
-    power = np.take_along_axis(powers, next_draft[..., np.newaxis], axis=-1)[..., 0]
-    return np.where(evidence.known, evidence.mean, power ** (1.0 / next_draft))
 
 
 def expected_log_tokens(evidence: Evidence, longest: int) -> FloatArray:

@@ -14,7 +14,6 @@ from baselines.aged import Arrival, Uploads, rate_quantile
 from baselines.beliefs import (
     Evidence,
     acceptance_powers,
-    effective_acceptance,
     expected_log_tokens,
     recent_evidence,
     tokens_per_round,
@@ -25,8 +24,8 @@ from multispin_env.core.round import FloatArray, IntArray
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth, solve_heterogeneous
 
 # Quantiles of the rate at upload that the search's starting points count on.
-_START_QUANTILES = (0.02, 0.06, 0.15, 0.35)
-# A starting point's rates and acceptance depend on its lengths and the other way round: steps of that iteration.
+_START_QUANTILES = (0.02, 0.05, 0.12, 0.3)
+# A starting point's rates depend on its lengths and the other way round: steps of that iteration.
 _START_STEPS = 2
 # Instants at which the distribution of the round's end is evaluated.
 _NUM_INSTANTS = 40
@@ -40,7 +39,7 @@ _LEAST_GAIN = 1e-5
 _TINY = 1e-12
 # With known rates: latencies tried, over that of the closed form's answer, and halvings of the band's price.
 _LATENCIES = np.geomspace(0.5, 2.0, 25)
-_BISECTIONS = 40
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,8 +152,7 @@ class _Planner(Controller):
         worth, price = self._sought(view, evidence)
         if view.config.channel.fading_correlation_time_s == 0.0:
             return _for_known_rates(view, evidence, worth, price)
-        powers = acceptance_powers(evidence, view.config.max_draft_length + 1)
-        starts = [_start(view, evidence, powers, quantile) for quantile in _START_QUANTILES]
+        starts = [_start(view, evidence, worth, price, quantile) for quantile in _START_QUANTILES]
         wait_s = np.min([latency_s for _, latency_s in starts], axis=0)
         instants = np.geomspace(_SHORTEST_WAIT, _LONGEST_WAIT, _NUM_INSTANTS)
         uploads = Uploads(view=view, instant_s=wait_s[:, np.newaxis] * instants)
@@ -226,26 +224,37 @@ def _tokens_per_round(view: RoundView) -> FloatArray:
 
 
 def _for_known_rates(view: RoundView, evidence: Evidence, worth: FloatArray, price: FloatArray | None) -> Allocation:
-    """The best of the closed form's answer and of relaxed optima on a grid, improved by moves of one token."""
+    """Where the rates are as observed: the best of a few plans, improved by moves of one token."""
     problem = RoundProblem.from_view(view, acceptance_rate=evidence.mean)
+    found = _plans(problem, worth, _LATENCIES)
+    users = found.shape[-1]
+    one = np.eye(users, dtype=np.int64)[:, np.newaxis]
+    moves = np.concatenate([np.zeros_like(one[:1]), one, -one])
+    while True:
+        best, allocation, _ = _best(problem, found, worth, price)
+        if len(found) == len(moves) and not np.any(best):
+            return allocation
+        found = np.clip(allocation.draft_length + moves, 1, problem.max_draft_length)
+
+
+def _plans(problem: RoundProblem, worth: FloatArray, latencies: FloatArray) -> IntArray:
+    """Lengths worth a look where the rates are known: the closed form's, and relaxed optima, (plans, lanes, users)."""
     start = solve_heterogeneous(problem).allocation.draft_length
     latency_s, _ = equalize_bandwidth(problem, start)
-    lanes, users = start.shape
-    unmoved = np.zeros((1, 1, users), dtype=np.int64)
-    moves = np.concatenate(
-        [unmoved, np.eye(users, dtype=np.int64)[:, np.newaxis], -np.eye(users, dtype=np.int64)[:, np.newaxis]]
-    )
-    found = np.stack([start, *(_relaxed(problem, worth, factor * latency_s) for factor in _LATENCIES)])
-    for _ in range(_MOST_MOVES):
-        latencies_s, shares = equalize_bandwidth(problem, found)
-        drafts = np.take_along_axis(worth[np.newaxis], found[..., np.newaxis], axis=-1)[..., 0]
-        seconds = latencies_s + problem.verification_latency_s
-        values = [_value(*one, price) for one in zip(np.sum(drafts, axis=-1), seconds, strict=True)]
-        best = np.argmax(values, axis=0), np.arange(lanes)
-        if len(found) == len(moves) and not np.any(best[0]):
-            break
-        found = np.clip(found[best] + moves, 1, problem.max_draft_length)
-    return Allocation(found[0], shares[best])
+    return np.stack([start, *(_relaxed(problem, worth, factor * latency_s) for factor in latencies)])
+
+
+def _best(
+    problem: RoundProblem, lengths: IntArray, worth: FloatArray, price: FloatArray | None
+) -> tuple[IntArray, Allocation, FloatArray]:
+    """Which of the plans is best in each lane, (lanes,), the plan, and its latency, (lanes,)."""
+    latencies_s, shares = equalize_bandwidth(problem, lengths)
+    drafts = np.take_along_axis(worth[np.newaxis], lengths[..., np.newaxis], axis=-1)[..., 0]
+    seconds = latencies_s + problem.verification_latency_s
+    values = [_value(*one, price) for one in zip(np.sum(drafts, axis=-1), seconds, strict=True)]
+    best = np.argmax(values, axis=0)
+    chosen = best, np.arange(len(best))
+    return best, Allocation(lengths[chosen], shares[chosen]), latencies_s[chosen]
 
 
 def _relaxed(problem: RoundProblem, worth: FloatArray, latency_s: FloatArray) -> IntArray:
@@ -272,17 +281,17 @@ def _relaxed(problem: RoundProblem, worth: FloatArray, latency_s: FloatArray) ->
     return lengths[np.argmax(worth[..., 1:] - high[:, np.newaxis, np.newaxis] * share, axis=-1)]
 
 
-def _start(view: RoundView, evidence: Evidence, powers: FloatArray, quantile: float) -> tuple[Allocation, FloatArray]:
-    """The closed form's answer to a quantile of the rates, and the latency it expects, (lanes,)."""
-    acceptance, rate = evidence.mean, view.observed_spectral_efficiency
+def _start(
+    view: RoundView, evidence: Evidence, worth: FloatArray, price: FloatArray | None, quantile: float
+) -> tuple[Allocation, FloatArray]:
+    """A plan that counts on a quantile of the rates, and the latency it expects, (lanes,)."""
+    length = solve_heterogeneous(RoundProblem.from_view(view, acceptance_rate=evidence.mean)).allocation.draft_length
     for _ in range(_START_STEPS):
-        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
-        length = solve_heterogeneous(problem).allocation.draft_length
-        acceptance = effective_acceptance(evidence, powers, length)
         rate = rate_quantile(view, length * view.drafting_latency_s, quantile)
-    problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
-    allocation = solve_heterogeneous(problem).allocation
-    return allocation, equalize_bandwidth(problem, allocation.draft_length)[0]
+        problem = RoundProblem.from_view(view, acceptance_rate=evidence.mean, spectral_efficiency=rate)
+        _, allocation, latency_s = _best(problem, _plans(problem, worth, _LATENCIES[::3]), worth, price)
+        length = allocation.draft_length
+    return allocation, latency_s
 
 
 def _with_better_shares(rounds: _Round, plan: _Plan, steps: int) -> _Plan:

@@ -17,8 +17,8 @@ from multispin_env.envs import MultiSpinVectorEnv
 from train.figures import new_figure, save
 
 FIRST_SEED = 950_000
-LANES = 48
-ROUNDS = 60
+LANES = 24
+ROUNDS = 40
 _BINS = 8
 
 
