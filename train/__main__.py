@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,47 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=tune.DEFAULT_SEEDS, metavar="N", help="episodes a point (default: %(default)s)"
     )
     tuning.set_defaults(run=_tune)
+    tiny = commands.add_parser(
+        "tiny-pair",
+        help="train the byte-level pair that ships with the package",
+        description="Trains a byte-level target on the functions of Python's standard library and distils a draft from "
+        "it: some 25 minutes on one core. Writes results.csv (held-out loss and acceptance, as they come) and the pair "
+        "with its card in DIR/pair. Run again with the same arguments to go on after an interruption.",
+    )
+    tiny.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    tiny.set_defaults(run=_tiny_pair)
+
+    measuring = commands.add_parser(
+        "measure",
+        help="measure a pair of language models",
+        description="Runs a draft and a target model over prompts: acceptance at every position of texts that the "
+        "target writes, and the times of drafting and verification. Writes DIR/NAME.json, which --model-pair takes, "
+        "and the rows as they come; run again with the same arguments to go on after an interruption. Times are the "
+        "machine's own, so let it do nothing else meanwhile.",
+        epilog="example: python -m train measure --name tiny --draft tiny-draft --target tiny-target "
+        "--prompts multispin_env/speculative/tiny/prompts.jsonl --retained-entries 64 --output runs/tiny",
+    )
+    models = "tiny-draft, tiny-target, a folder, a GGUF file, a package that carries one, or a name on the hub"
+    measuring.add_argument("--name", required=True, help="the pair's name, and its file's")
+    measuring.add_argument("--draft", required=True, metavar="MODEL", help=models)
+    measuring.add_argument("--target", required=True, metavar="MODEL", help="likewise")
+    measuring.add_argument(
+        "--prompts", type=Path, required=True, metavar="FILE", help='JSON Lines: {"task": "...", "prompt": "..."}'
+    )
+    measuring.add_argument(
+        "--max-tokens", type=int, default=192, metavar="N", help="where texts are cut (default: %(default)s)"
+    )
+    measuring.add_argument("--temperature", type=float, default=1.0, metavar="T", help="default: %(default)s")
+    measuring.add_argument(
+        "--retained-entries", type=int, default=1024, metavar="N", help="entries uploaded (default: %(default)s)"
+    )
+    measuring.add_argument(
+        "--probability-bits", type=int, default=16, metavar="N", help="bits of each (default: %(default)s)"
+    )
+    measuring.add_argument("--device", default="cpu", help="as PyTorch names it (default: %(default)s)")
+    measuring.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    measuring.set_defaults(run=_measure)
+
     speed_command = commands.add_parser(
         "speed",
         help="measure the environment, the optimum and training beside floors and references",
@@ -340,6 +382,26 @@ def _tune(arguments: argparse.Namespace, console: Console) -> None:
         console.print_json(data=tune.tune(arguments.output, arguments.seeds, progress))
 
 
+def _tiny_pair(arguments: argparse.Namespace, console: Console) -> None:
+    from train import tiny  # here, as it needs PyTorch and Transformers
+
+    with _progress(console) as progress:
+        card = tiny.train_tiny_pair(arguments.output, progress)
+    console.print_json(data=card)
+    console.print(f"pair: {arguments.output / 'pair'}")
+
+
+def _measure(arguments: argparse.Namespace, console: Console) -> None:
+    from train import measure  # here, as it needs PyTorch and Transformers
+
+    names = [item.name for item in fields(measure.Measurement)]
+    measurement = measure.Measurement(**{name: getattr(arguments, name) for name in names})
+    with _progress(console) as progress:
+        file = measure.measure(measurement, arguments.output, progress)
+    console.print(measure.summary(file))
+    console.print(f"profile: {file}")
+
+
 def _speed(arguments: argparse.Namespace, console: Console) -> None:
     with _progress(console) as progress:
         measurements = speed.measure_all(arguments.output, progress)
@@ -357,7 +419,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
         return 2
     except ModuleNotFoundError as error:
-        needed = "agents need the extra `train`: pip install --editable '.[train]'"
+        needed = "agents need the extra `train`, language models `live`: pip install --editable '.[train,live]'"
         Console(stderr=True).print(f"error: {error}; {needed}", highlight=False, markup=False)
         return 2
     except KeyboardInterrupt:

@@ -236,6 +236,9 @@ def _picture(path: Path, study: optuna.Study, wanted: Search) -> None:
             found = [_rounded(trial.params)[name] for trial in trials]
             if isinstance(values, Between):
                 panel.set_xscale("log")
+                panel.minorticks_off()
+                marks = (values.low, math.sqrt(values.low * values.high), values.high)
+                panel.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
             else:
                 panel.set_xticks(range(len(values)), [f"{value:g}" for value in values])
                 found = [values.index(value) for value in found]

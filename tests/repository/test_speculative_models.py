@@ -1,0 +1,115 @@
+"""Pairs of models: from where they are kept, and what is said of those that cannot be used."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from multispin_env.speculative import models
+from multispin_env.speculative.models import TINY, load_pair, tiny_pair
+from multispin_env.speculative.prompts import read_prompts
+
+
+def test_the_tiny_pair_reads_and_writes_bytes():
+    pair = tiny_pair()
+    text = "def f(x):\n    return 'Grüße'\n"
+    tokens = pair.encode(text)
+    assert len(tokens) == len(text.encode())
+    assert pair.decode(tokens) == text
+    assert pair.end_tokens == {256}
+    assert pair.reader(pair.draft, 1).vocabulary == 257
+    with pytest.raises(ValueError, match="prompt must have at least one token"):
+        pair.encode("")
+
+
+def test_tokenizers_that_differ_are_refused(tmp_path):
+    shutil.copytree(TINY / "draft", tmp_path / "draft")
+    file = tmp_path / "draft" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.add_tokens(["return"])
+    tokenizer.save(str(file))
+    with pytest.raises(
+        ValueError, match=r"must share a tokenizer, .* has 258 tokens .* 257; 'return', .* 257 and None"
+    ):
+        load_pair(tmp_path / "draft", TINY / "target")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"draft '.*empty' must hold config.json or one GGUF file, got 0 GGUF"):
+        load_pair(tmp_path / "empty", TINY / "target")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"target must be a folder, .* got the file .*notes.txt"):
+        load_pair(TINY / "draft", tmp_path / "notes.txt")
+
+    def hub(cause):
+        def from_pretrained(*args, **kwargs):
+            raise OSError("what the library says") from cause
+
+        return from_pretrained
+
+    # Neither is built as the hub's own client would, which needs a response.
+    gone = RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", hub(gone))
+    with pytest.raises(FileNotFoundError, match=r"draft 'nobody/nothing' is no folder, .* and no model on"):
+        load_pair("nobody/nothing", TINY / "target")
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", hub(LocalEntryNotFoundError("not cached")))
+    with pytest.raises(ConnectionError, match=r"draft 'nobody/nothing' is no folder, .* cannot be reached"):
+        load_pair("nobody/nothing", TINY / "target")
+
+
+def test_a_gguf_file_is_found_by_file_folder_and_package(tmp_path, monkeypatch):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"")
+    wanted = {"pretrained_model_name_or_path": str(tmp_path), "gguf_file": "model.gguf"}
+    assert models._locate("target", file) == wanted
+    assert models._locate("target", tmp_path) == wanted
+
+    class Carried:
+        suffix = ".gguf"
+
+        def locate(self):
+            return file
+
+    monkeypatch.setattr(models.metadata, "files", lambda name: [Carried()])
+    assert models._locate("target", "some-package") == wanted
+
+
+def test_a_model_that_reads_padded_batches_otherwise_is_refused(monkeypatch):
+    pair = tiny_pair()
+    forward = pair.target.forward
+    monkeypatch.setattr(
+        pair.target, "forward", lambda **inputs: forward(**{**inputs, "position_ids": None, "attention_mask": None})
+    )
+    with pytest.raises(ValueError, match="reads texts of different lengths in one batch otherwise than alone"):
+        models._check_reading(pair, pair.target)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "line 2: not JSON"),
+        ('{"task": "a"}', "line 2: must be an object with task and prompt"),
+        ('{"task": "", "prompt": "b"}', "line 2: task must be a non-empty string, got ''"),
+        ('{"task": "a", "prompt": 3}', "line 2: prompt must be a non-empty string, got 3"),
+    ],
+)
+def test_a_wrong_line_of_prompts_is_named(tmp_path, line, complaint):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"task": "a", "prompt": "b"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=complaint):
+        read_prompts(file)
+    file.write_text("\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="at least one prompt, got none"):
+        read_prompts(file)
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = (
+        "import sys, multispin_env.speculative.sampling; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
