@@ -1,4 +1,4 @@
-# make demo   set up .venv and run the main benchmark, minutes, ends in a table and a report
+# make demo   set up .venv, train an agent and play it beside the controllers: minutes, ends in a table and a report
 # make test   set up .venv and run the tests
 # make check  lint and types
 PYTHON ?= python3
@@ -17,16 +17,18 @@ $(VENV)/pip: constraints.txt
 	$(BIN)/pip install --quiet --upgrade pip
 	touch $@
 
-$(VENV)/benchmark: $(VENV)/pip pyproject.toml
-	$(INSTALL) '.[benchmark]'
+$(VENV)/train: $(VENV)/pip pyproject.toml
+	$(INSTALL) '.[train]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/pip pyproject.toml
 	$(INSTALL) '.[dev]'
 	touch $@
 
-demo: $(VENV)/benchmark
-	$(BIN)/python -m train benchmark --scenario mobile --model-pair llama2 --seeds 32 --output $(DEMO)
+demo: $(VENV)/train
+	OMP_NUM_THREADS=1 $(BIN)/python -m train fit --scenario mobile --hyperparameters '{"frames": 65536}' --output $(DEMO)-agent
+	OMP_NUM_THREADS=1 $(BIN)/python -m train benchmark --scenario mobile --model-pair llama2 --seeds 32 \
+		--policy $(DEMO)-agent/policies/mobile-llama2-seed0 --output $(DEMO)
 
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
