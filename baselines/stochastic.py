@@ -299,7 +299,11 @@ def _with_better_shares(rounds: _Round, plan: _Plan, steps: int) -> _Plan:
     best = current = plan
     for _ in range(steps):
         worth = np.einsum("lt,lkt->lk", rounds.uploads.weight_s * current.ended, current.arrival.slope)
-        share = np.sqrt(current.share * np.maximum(worth, _TINY * np.sum(worth, axis=1, keepdims=True)))
+        total = np.sum(worth, axis=1, keepdims=True)
+        some = total > _TINY
+        # Where the rates are all but known the ends may lie between the instants: nothing is worth a change there.
+        worth = np.where(some, np.maximum(worth / np.where(some, total, 1.0), _TINY), current.share)
+        share = np.sqrt(current.share * worth)
         current = _Plan.of(rounds, current.length, share / np.sum(share, axis=1, keepdims=True))
         best = best.or_better(current)
     return best

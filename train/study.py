@@ -31,8 +31,9 @@ FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "residual")
 TEACHER = "long-run"
 CONTROLLERS = ("heterogeneous", "posterior", "robust", "stochastic", "long-run", "clairvoyant")
-# The slow ones are left out where systems differ from the one trained on.
-TRANSFER_CONTROLLERS = ("heterogeneous", "robust", "long-run")
+SLOW = ("stochastic", "long-run")
+# Where systems differ from the one trained on.
+TRANSFER_CONTROLLERS = ("heterogeneous", "robust")
 
 # Numbers of users, and correlation times of the fading, beside those trained on (20 users, 1.9 s).
 USERS = (5, 10, 40)
@@ -287,16 +288,16 @@ class Study:
             progress.advance(task, len(episodes))
 
     def _players(self) -> Iterator[tuple[str, str, int]]:
-        """Setting, controller or cell, and training seed. The slow ones first: nobody waits for them at the end."""
-        for slow in (True, False):
-            for name, setting in self.plan.settings.items():
-                for controller in setting.controllers:
-                    if (controller in ("stochastic", "long-run")) == slow:
-                        yield name, controller, -1
+        """Setting, controller or cell, and training seed. Agents and the quick controllers first."""
         for name, setting in self.plan.settings.items():
             for cell in setting.cells:
                 for training_seed in range(self.plan.cells[cell].seeds):
                     yield name, cell, training_seed
+        for slow in (False, True):
+            for name, setting in self.plan.settings.items():
+                for controller in setting.controllers:
+                    if (controller in SLOW) == slow:
+                        yield name, controller, -1
 
 
 def _train_cell(cell: Training, path: Path) -> None:

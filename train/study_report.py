@@ -23,6 +23,7 @@ from train.study import (
     CORRELATION_TIMES_S,
     FLAGSHIP,
     SCENARIOS,
+    TRANSFER_CONTROLLERS,
     USERS,
     Study,
     StudyRow,
@@ -206,13 +207,11 @@ def _correlations() -> list[str]:
 
 
 def _transfer_table(study: Study, results: Results) -> str:
-    header = ("system", "heterogeneous", "robust", "long-run", *ACTIONS, "specialist", "direct, % of specialist")
+    header = ("system", "heterogeneous", "robust", *ACTIONS, "specialist", "direct, % of specialist")
     lines = []
     for name in (_FLAGSHIP_SETTING, *_users(), *_correlations()):
         direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
-        texts = [
-            results.mean(name, player).text() for player in ("heterogeneous", "robust", "long-run", direct, residual)
-        ]
+        texts = [results.mean(name, player).text() for player in (*TRANSFER_CONTROLLERS, direct, residual)]
         special = (
             (results.mean(name, name).text(), results.ratio(name, direct, name).text(scale=100.0))
             if name in study.plan.cells
@@ -297,7 +296,6 @@ def _transfer(path: Path, results: Results) -> None:
     players = {
         "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
         "robust": ("robust", COLOURS["robust"]),
-        "long-run": ("long-run", COLOURS["long-run"]),
         "direct, trained at 20 users, 1.9 s": (direct, _ACTION_COLOURS["direct"]),
         "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
     }

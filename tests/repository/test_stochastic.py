@@ -195,3 +195,14 @@ def test_in_requests_the_long_run_beats_the_optimum_of_each_round_that_knows_the
         episodes = play(make_controller(name, pair), config, range(16))
         totals[name] = sum(one.tokens for one in episodes) / sum(one.seconds for one in episodes)
     assert totals["long-run"] > totals["clairvoyant"]
+
+
+@pytest.mark.parametrize("users", [1, 5])
+def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
+    config = make_config("mobile", config={"num_users": users, "channel": {"fading_correlation_time_s": 1000.0}})
+    view = simulator(config, 16).view()
+    for controller in (Stochastic(), LongRun()):
+        decided = controller.act(view)
+        assert np.all(decided.bandwidth_share > 0.0)
+        assert np.allclose(decided.bandwidth_share.sum(axis=1), 1.0)
+        assert decided.draft_length.min() >= 1
