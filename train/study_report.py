@@ -59,13 +59,13 @@ class Results:
         return float(np.median([row.decision_us for row in self._rows[setting, player].values()]))
 
     def mean(self, setting: str, player: str) -> Estimate:
-        """Interquartile mean over the evaluation seeds, of the training seeds' mean."""
-        return interquartile_mean(self.goodput(setting, player).mean(axis=0))
+        """Interquartile mean over training and evaluation seeds."""
+        return interquartile_mean(self.goodput(setting, player))
 
     def ratio(self, setting: str, player: str, other: str) -> Estimate:
         """The same of the ratio to another player, paired by evaluation seed."""
-        pair = (self.goodput(setting, who).mean(axis=0) for who in (player, other))
-        return interquartile_mean(np.divide(*pair))
+        ours, theirs = self.goodput(setting, player), self.goodput(setting, other)
+        return interquartile_mean(ours / (theirs if len(theirs) == 1 else theirs.mean(axis=0)))
 
     def training_range(self, setting: str, player: str) -> tuple[float, float]:
         """The least and the most that one training seed reaches."""
@@ -86,8 +86,8 @@ def write_report(study: Study, rows: Sequence[StudyRow]) -> Path:
         f"""# Learned controllers beside the closed forms
 
 {plan.training_seeds} training seeds of every agent, {plan.evaluation_seeds} episodes that no training has seen; 20
-users, 10 MHz. Goodput is total tokens over total seconds of an episode. Figures are interquartile means over episodes
-(of the mean over training seeds) with 95 % bootstrap intervals; gains are paired by episode. "Training seeds" is the
+users, 10 MHz. Goodput is total tokens over total seconds of an episode. Figures are interquartile means over training
+seeds and episodes, with 95 % intervals from a bootstrap over both; gains are paired by episode. "Training seeds" is the
 range of the single agents' figures. A decision's time is that of a single one on one core, shared with other work.
 
 ## Targets

@@ -213,3 +213,14 @@ def test_the_optimum_is_never_below_algorithm_1() -> None:
     for users in (9, 20):
         problem = speed.decision_problem(100, users)
         assert np.all(solve_heterogeneous(problem).goodput >= solve_algorithm1(problem).goodput * (1.0 - 1e-12))
+
+
+def test_several_training_seeds_widen_the_interval_by_what_they_share() -> None:
+    rng = np.random.default_rng(0)
+    episodes = rng.normal(5.0, 1.0, 64)
+    alike = interquartile_mean(np.tile(episodes, (5, 1)))
+    assert alike.value == pytest.approx(interquartile_mean(episodes).value, abs=0.02)
+    # Five copies of the same episodes are no more evidence than one; independent draws would give .45 of the width.
+    assert alike.high - alike.low > 0.8 * (interquartile_mean(episodes).high - interquartile_mean(episodes).low)
+    apart = interquartile_mean(episodes + np.array([[-2.0], [-1.0], [0.0], [1.0], [2.0]]))
+    assert apart.high - apart.low > 2.0 * (alike.high - alike.low)
