@@ -144,10 +144,38 @@ class ChannelConfig(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveConfig(Checked):
+    """Two language models that share a tokenizer, and what users ask of them. Needs the extra ``live``.
+
+    Attributes:
+        draft: The draft model: ``tiny-draft`` or ``tiny-target``, the shipped ones, a folder, a GGUF file, an installed
+            package that carries one, or a name on Hugging Face's hub.
+        target: The target model, likewise.
+        prompts: ``tiny-prompts``, the shipped ones, or a file of JSON Lines, ``{"task": "...", "prompt": "..."}``.
+        retained_entries: V_hat: entries of the draft's distribution that are uploaded with a token.
+        probability_bits: Q_B: bits of an entry's probability.
+    """
+
+    draft: str = "tiny-draft"
+    target: str = "tiny-target"
+    prompts: str = "tiny-prompts"
+    retained_entries: int = whole(1, default=1024)
+    probability_bits: int = whole(1, 32, default=16)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("draft", "target", "prompts"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"LiveConfig.{name} must be a non-empty string, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestConfig(Checked):
     """The users' requests: a user keeps one task for an episode and works through a list of prompts, over and over.
 
-    Acceptance comes from a Beta distribution of the task's mean and spread or, with ``trace``, from measured requests.
+    Acceptance comes from a Beta distribution of the task's mean and spread, with ``trace`` from measured requests, or
+    with ``live`` from models at work.
 
     Attributes:
         tasks: The tasks; each user draws one, uniformly, at the start of an episode.
@@ -163,6 +191,9 @@ class RequestConfig(Checked):
             then drawn from the requests measured of the user's task, and a request is as long as its text, cut at
             ``tokens_high``. ``acceptance_spread``, ``drift_share``, ``drift_correlation_tokens`` and ``tokens_low``
             decide nothing; they remain what a controller may assume.
+        live: The models that decide in the step what is accepted, or None. The prompts are then those of the user's
+            task, and a request ends where the target ends its text, or with the round that reaches ``tokens_high``. The
+            same four fields decide nothing.
     """
 
     tasks: tuple[TaskConfig, ...]
@@ -173,6 +204,7 @@ class RequestConfig(Checked):
     tokens_low: int = whole(1, 1_000_000, default=32)
     tokens_high: int = whole(1, 1_000_000, default=256)
     trace: str | None = None
+    live: LiveConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,6 +217,10 @@ class RequestConfig(Checked):
             raise ConfigError(
                 f"RequestConfig.trace must be None or a model pair's name or file as a string, got {self.trace!r}"
             )
+        if self.live is not None:
+            object.__setattr__(self, "live", from_mapping(LiveConfig, self.live, "live"))
+            if self.trace is not None:
+                raise ConfigError(f"RequestConfig.trace must be None where models run live, got {self.trace!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

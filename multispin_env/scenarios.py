@@ -1,4 +1,4 @@
-"""Named presets of :class:`~multispin_env.config.SystemConfig`: five scenarios, times any model pair.
+"""Named presets of :class:`~multispin_env.config.SystemConfig`: six scenarios, times any model pair.
 
 Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz, path gain U[0.2, 0.5], latencies within
 15 % of their mean, 50 prompts a user). Where a value is *ours*, the line that sets it says so.
@@ -58,12 +58,29 @@ _THERMAL: dict[str, Any] = _MOBILE | {
 # the drift then decide nothing: they are what a controller made for mobile goes on to assume.
 _TRACE = _MOBILE
 
+# As trace, but two models write the texts in the step: the shipped tiny ones. make_config adds what the model pair
+# uploads of a draft. Tasks are what the tiny target is asked for.
+_LIVE: dict[str, Any] = _MOBILE | {
+    "requests": _MOBILE["requests"]
+    | {
+        # Ours: `python -m train measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
+        # prompts, all entries uploaded.
+        "tasks": [
+            {"name": "signature", "acceptance_mean": 0.766, "acceptance_std": 0.044},
+            {"name": "docstring", "acceptance_mean": 0.748, "acceptance_std": 0.041},
+            {"name": "body", "acceptance_mean": 0.767, "acceptance_std": 0.059},
+        ],
+        "live": {"draft": "tiny-draft", "target": "tiny-target", "prompts": "tiny-prompts"},
+    }
+}
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "paper": _PAPER,
     "requests": _REQUESTS,
     "mobile": _MOBILE,
     "thermal": _THERMAL,
     "trace": _TRACE,
+    "live": _LIVE,
 }
 
 
@@ -75,7 +92,9 @@ def make_config(
     """The system of a scenario and a model pair.
 
     Args:
-        scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, or ``trace`` for a pair with measured requests.
+        scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests, or
+            ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's. For models of
+            your own change ``requests.live``, and ``requests.tasks`` to what ``python -m train measure`` found.
         model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
         config: Fields of ``SystemConfig`` to change; nested sections may be given in part.
 
@@ -99,4 +118,7 @@ def make_config(
     if scenario == "trace":
         load_traces(model_pair)  # refuses a pair that has none
         system = system.updated({"requests": {"trace": os.fspath(model_pair)}})
+    if scenario == "live":
+        uploaded = {"retained_entries": pair.retained_entries, "probability_bits": pair.probability_bits}
+        system = system.updated({"requests": {"live": uploaded}})
     return system.updated(config or {})

@@ -6,6 +6,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from multispin_env import SCENARIOS
 from multispin_env.profiles import load_model_pair
 
 SCALE = 255
@@ -49,6 +50,12 @@ def traced_pair(traced_profile, tmp_path_factory):
     path = tmp_path_factory.mktemp("pairs") / "traced.json"
     path.write_text(json.dumps(traced_profile), encoding="utf-8")
     return str(path)
+
+
+@pytest.fixture(params=[name for name in SCENARIOS if name != "live"])
+def scenario(request):
+    """Every scenario that needs no language models; repository/test_live.py has the checks of the one that does."""
+    return request.param
 
 
 @pytest.fixture

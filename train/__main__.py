@@ -276,6 +276,51 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
     measuring.set_defaults(run=_measure)
 
+    chatting = commands.add_parser(
+        "chat",
+        help="watch two models write for a few users, a controller deciding every round",
+        description="Both models run; the controller or policy decides draft lengths and bandwidth in every round of "
+        "the scenario `live`. Shows each user's text as it grows, with accepted, corrected and bonus tokens in colours "
+        "of their own, its draft length and bandwidth, who was last, the parts of the round, and the goodput. Where "
+        "the output is no terminal: a line a round, and the last screen.",
+        epilog="example: python -m train chat --controller heterogeneous --users 4 --speed 0.5",
+    )
+    chatting.add_argument("--draft", default="tiny-draft", metavar="MODEL", help=f"{models} (default: %(default)s)")
+    chatting.add_argument("--target", default="tiny-target", metavar="MODEL", help="likewise (default: %(default)s)")
+    chatting.add_argument(
+        "--prompts",
+        default="tiny-prompts",
+        metavar="FILE",
+        help='JSON Lines: {"task": "...", "prompt": "..."} (default: %(default)s, the shipped ones)',
+    )
+    chatting.add_argument(
+        "--model-pair",
+        default="llama2",
+        metavar="PAIR",
+        help=f"whose times and payload: {', '.join(MODEL_PAIRS)}, or the path of a pair's .json file; for models or "
+        "prompts of your own the one that `measure` wrote of them (default: %(default)s)",
+    )
+    decider = chatting.add_mutually_exclusive_group()
+    decider.add_argument(
+        "--controller",
+        choices=list(CONTROLLERS),
+        default="robust",
+        metavar="NAME",
+        help=f"of {', '.join(CONTROLLERS)} (default: %(default)s)",
+    )
+    decider.add_argument("--policy", metavar="PATH", help="a learned policy instead, as for benchmark")
+    chatting.add_argument("--users", type=int, default=4, metavar="N", help="default: %(default)s")
+    chatting.add_argument("--rounds", type=int, default=60, metavar="N", help="default: %(default)s")
+    chatting.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    chatting.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="the system's seconds in a second of the screen; 0 is as fast as it goes (default: %(default)s)",
+    )
+    chatting.set_defaults(run=_chat)
+
     speed_command = commands.add_parser(
         "speed",
         help="measure the environment, the optimum and training beside floors and references",
@@ -400,6 +445,13 @@ def _measure(arguments: argparse.Namespace, console: Console) -> None:
         file = measure.measure(measurement, arguments.output, progress)
     console.print(measure.summary(file))
     console.print(f"profile: {file}")
+
+
+def _chat(arguments: argparse.Namespace, console: Console) -> None:
+    from train import chat  # here, as it needs PyTorch and Transformers
+
+    names = [item.name for item in fields(chat.Chat)]
+    chat.chat(chat.Chat(**{name: getattr(arguments, name) for name in names}), console)
 
 
 def _speed(arguments: argparse.Namespace, console: Console) -> None:

@@ -296,8 +296,8 @@ def measure_all(output: Path, progress: Progress) -> list[Measurement]:
         FileExistsError: The folder holds something else.
     """
     claim_folder(output, {"command": "speed"})
-    # Measured requests are replayed with a pair that has some.
-    drawn = [scenario for scenario in SCENARIOS if scenario != "trace"]
+    # Measured requests are replayed with a pair that has some, and models write at their own speed.
+    drawn = [scenario for scenario in SCENARIOS if scenario not in ("trace", "live")]
     jobs: list[Callable[[], Measurement | list[Measurement]]] = [
         *(partial(vector_environment, lanes, users, "mobile") for users in USERS for lanes in LANES),
         *(partial(vector_environment, 1024, 20, scenario) for scenario in drawn if scenario != "mobile"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -49,6 +50,25 @@ def accepted_tokens(acceptance_rate: FloatArray, draft_length: IntArray, outcome
     return np.fmin(run, draft_length).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Passage:
+    """A user's text as a round left it.
+
+    Attributes:
+        prompt: What the user asked.
+        text: All that is written behind the prompt.
+        gained_from: Where in ``text`` that begins which the round gained: the accepted drafts.
+        own_from: Where the server's own token behind them begins; the end of ``text`` if an accepted draft ended it.
+        ended: Whether the request ended with the round.
+    """
+
+    prompt: str
+    text: str
+    gained_from: int
+    own_from: int
+    ended: bool
+
+
 class UserRequests(ABC):
     """The requests of every lane's users, whatever decides what is accepted. Arrays are (lanes, users).
 
@@ -68,6 +88,7 @@ class UserRequests(ABC):
         request_accepted: Drafts of the running request that were accepted.
         last_draft_length: Draft length of the last round; 0 in the first round.
         last_accepted: Drafts accepted in the last round.
+        passages: Each lane's users' texts as the last round left them; None where no text is written.
     """
 
     num_normals: int
@@ -79,6 +100,7 @@ class UserRequests(ABC):
     request_accepted: IntArray
     last_draft_length: IntArray
     last_accepted: IntArray
+    passages: tuple[tuple[Passage, ...], ...] | None = None
 
     @abstractmethod
     def reset(self, generators: Sequence[np.random.Generator]) -> None:

@@ -12,7 +12,7 @@ from multispin_env.config import RequestConfig, SystemConfig
 from multispin_env.core.channel import Channel
 from multispin_env.core.devices import Devices
 from multispin_env.core.draws import RoundDraws
-from multispin_env.core.requests import Requests, UserRequests
+from multispin_env.core.requests import Passage, Requests, UserRequests
 from multispin_env.core.round import Allocation, FloatArray, IntArray, goodput, upload_latency_s
 from multispin_env.core.traces import TracedRequests
 from multispin_env.core.view import RoundView, TrueView
@@ -32,6 +32,7 @@ class RoundOutcome:
         verification_s: Time of the batched verification (eq. 7).
         latency_s: The round's duration, (lanes,).
         goodput: Realised tokens of all users per second, (lanes,) (eq. 13).
+        passages: Each lane's users' texts as the round left them; None where no text is written.
     """
 
     allocation: Allocation
@@ -42,6 +43,7 @@ class RoundOutcome:
     verification_s: float
     latency_s: FloatArray
     goodput: FloatArray
+    passages: tuple[tuple[Passage, ...], ...] | None
 
 
 class Simulator:
@@ -125,6 +127,7 @@ class Simulator:
             verification_s=verification_s,
             latency_s=latency_s,
             goodput=goodput(tokens, multi_access_s, verification_s),
+            passages=self._requests.passages,
         )
 
     def _begin_round(self) -> None:
@@ -152,6 +155,10 @@ class Simulator:
 
 def _user_requests(config: RequestConfig, num_users: int) -> UserRequests:
     """The requests of the kind that the configuration asks for."""
-    if config.trace is None:
-        return Requests(config, num_users)
-    return TracedRequests(config, load_traces(config.trace), num_users)
+    if config.trace is not None:
+        return TracedRequests(config, load_traces(config.trace), num_users)
+    if config.live is not None:
+        from multispin_env.speculative.live import LiveRequests  # here, as it stands above the core
+
+        return LiveRequests(config, config.live, num_users)
+    return Requests(config, num_users)

@@ -10,7 +10,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.round import FloatArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import ActionCodec, ObservationCodec, check_choice
@@ -28,9 +28,9 @@ def reference_goodput(config: SystemConfig) -> float:
     return average_round(config).goodput
 
 
-def round_info(outcome: RoundOutcome) -> dict[str, FloatArray | IntArray]:
-    """The entries of ``info``: per user (lanes, users), of the round (lanes,)."""
-    return {
+def round_info(outcome: RoundOutcome) -> dict[str, NDArray[Any]]:
+    """The entries of ``info``: per user (lanes, users), of the round (lanes,); ``text`` has a tuple a lane."""
+    info: dict[str, NDArray[Any]] = {
         "draft_length": outcome.allocation.draft_length,
         "bandwidth_share": outcome.allocation.bandwidth_share,
         "tokens": outcome.tokens,
@@ -41,6 +41,10 @@ def round_info(outcome: RoundOutcome) -> dict[str, FloatArray | IntArray]:
         "latency_s": outcome.latency_s,
         "goodput": outcome.goodput,
     }
+    if outcome.passages is not None:
+        texts = (tuple(passage.text for passage in lane) for lane in outcome.passages)
+        info["text"] = np.fromiter(texts, dtype=object, count=len(outcome.passages))
+    return info
 
 
 class Lanes:

@@ -65,7 +65,8 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     reported as total tokens over total seconds of an episode, which the mean reward only approximates.
 
     `info` holds, per user, `draft_length`, `bandwidth_share`, `tokens`, `drafting_s` and `upload_s`, and of the round
-    `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second.
+    `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second. Where models write,
+    in the scenario `live`, it also holds `text`: a tuple with each user's text as the round left it.
 
     ## Starting State
 
@@ -80,7 +81,7 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     | Argument | Default | Allowed |
     |---|---|---|
-    | `scenario` | `"paper"` | `"paper"`, `"requests"`, `"mobile"`, `"thermal"`, `"trace"` (of a measured pair) |
+    | `scenario` | `"paper"` | a name in `SCENARIOS`; `"trace"` needs a measured pair, `"live"` the extra `live` |
     | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, or the path of a pair's `.json` file |
     | `bandwidth` | `"agent"` | `"agent"`, or `"optimal"`: the closed form splits the band by what is observed |
     | `reward` | `"goodput"` | `"goodput"` |
@@ -138,7 +139,8 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """
         observations, rewards, outcome = self._lanes.step(np.asarray(action)[np.newaxis])
         info = {
-            name: values[0] if values.ndim == 2 else float(values[0]) for name, values in round_info(outcome).items()
+            name: float(values[0]) if values.ndim == 1 and values.dtype != object else values[0]
+            for name, values in round_info(outcome).items()
         }
         return observations[0], float(rewards[0]), False, self._lanes.ended, info
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multispin_env import MODEL_PAIRS, SCENARIOS, ConfigError, Simulator, SystemConfig, make_config
-from multispin_env.config import ChannelConfig, HeatConfig, RequestConfig, TaskConfig
+from multispin_env.config import ChannelConfig, HeatConfig, LiveConfig, RequestConfig, TaskConfig
 from multispin_env.profiles import load_model_pair
 
-SECTIONS = {(): SystemConfig, ("channel",): ChannelConfig, ("requests",): RequestConfig, ("heat",): HeatConfig}
+SECTIONS = {
+    (): SystemConfig,
+    ("channel",): ChannelConfig,
+    ("requests",): RequestConfig,
+    ("requests", "live"): LiveConfig,
+    ("heat",): HeatConfig,
+}
 NUMBERS = [
     pytest.param(path, item, id=".".join([*path, item.name]))
     for path, section in SECTIONS.items()
@@ -32,7 +39,6 @@ def nested(path, name, value):
 
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_preset_survives_a_round_trip_through_json(world):
     config = make_config(**world)
     text = json.dumps(config.to_dict(), allow_nan=False)
@@ -110,7 +116,7 @@ def test_a_bad_number_is_refused_with_field_value_and_range(path, item):
 def test_the_ends_of_every_range_are_allowed(path, item):
     rule = item.metadata
     ends = [rule["low"]] * (not rule["open_low"]) + [rule["high"]] * math.isfinite(rule["high"])
-    fields = make_config("thermal").to_dict()
+    fields = make_config("live").to_dict()
     for name in path:
         fields = fields[name]
     # The upper end of a pair's lower half would cross its upper half.
@@ -186,7 +192,7 @@ def test_a_spread_that_a_beta_distribution_has_is_accepted(mean, std):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, trace, got 'papr'"),
+        ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, trace, live, got 'papr'"),
         (
             {"model_pair": "llama3"},
             "model_pair must be one of llama2, qwen3.5, or the path of a pair's .json file, got 'llama3'",
@@ -247,8 +253,45 @@ def test_trace_is_mobile_with_the_pairs_own_requests(traced_pair):
     assert make_config("trace", Path(traced_pair)) == trace
 
 
-def test_a_configuration_without_traces_says_nothing_of_them():
-    assert "trace" not in make_config("mobile").to_dict()["requests"]
+def test_live_is_mobile_with_what_the_shipped_models_are_asked_and_what_the_pair_uploads(traced_pair):
+    mobile, live = (make_config(name, traced_pair) for name in ("mobile", "live"))
+    pair = load_model_pair(traced_pair)
+    assert live.requests.live == LiveConfig(
+        retained_entries=pair.retained_entries, probability_bits=pair.probability_bits
+    )
+    assert live.updated({"requests": {"live": None, "tasks": mobile.requests.tasks}}) == mobile
+    assert SystemConfig.from_dict(json.loads(json.dumps(live.to_dict()))) == live
+    other = make_config("live", traced_pair, {"requests": {"live": {"draft": "mine"}}}).requests.live
+    assert other == dataclasses.replace(live.requests.live, draft="mine")
+
+
+@pytest.mark.parametrize(
+    ("live", "message"),
+    [
+        ({"target": ""}, "LiveConfig.target must be a non-empty string, got ''"),
+        ({"prompts": Path("file")}, "LiveConfig.prompts must be a non-empty string, got .*Path"),
+        ("tiny", "live must be a LiveConfig or a dict of its fields, got 'tiny'"),
+    ],
+)
+def test_bad_models_are_refused_with_field_and_value(live, message):
+    with pytest.raises(ConfigError, match=message):
+        make_config("live", config={"requests": {"live": live}})
+
+
+def test_requests_are_replayed_or_written_and_not_both():
+    with pytest.raises(ConfigError, match=r"RequestConfig\.trace must be None where models run live, got 'llama2'"):
+        make_config("live", config={"requests": {"trace": "llama2"}})
+
+
+def test_a_configuration_without_traces_and_models_says_nothing_of_them():
+    assert not {"trace", "live"} & make_config("mobile").to_dict()["requests"].keys()
+
+
+def test_models_that_cannot_run_are_missed_at_the_first_reset_and_not_before(monkeypatch):
+    monkeypatch.setitem(sys.modules, "multispin_env.speculative.models", None)
+    simulator = Simulator(make_config("live", config={"requests": {"live": {"draft": "never-loaded"}}}), 1)
+    with pytest.raises(ModuleNotFoundError, match=r"scenario 'live' .* pip install 'multispin_env\[live\]'"):
+        simulator.reset([np.random.default_rng(0)])
 
 
 def test_a_pair_without_measured_requests_cannot_be_replayed(traced_pair):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from multispin_env import SCENARIOS, Allocation, RoundView, Simulator, make_config
+from multispin_env import Allocation, RoundView, Simulator, make_config
 from multispin_env.core import TrueView
 from multispin_env.core.draws import BLOCK_ROUNDS, RoundDraws
 
@@ -47,7 +47,6 @@ def two_worlds(start, random_allocation):
     return play_both
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_round_obeys_the_papers_equations(scenario, start, random_allocation):
     simulator = start(scenario, lanes=2)
     config, rng = simulator.config, np.random.default_rng(0)
@@ -106,7 +105,6 @@ def test_a_lane_of_a_view_is_the_view_of_that_lane(kind, start, equal_allocation
             np.testing.assert_array_equal(lane.used_spectral_efficiency(np.full((1, 20), 8)), everywhere[[index]])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_view_stays_as_it_was_when_rounds_are_played(scenario, start, random_allocation):
     simulator, rng = start(scenario, lanes=2, episode_rounds=ROUNDS, requests=SHORT_REQUESTS), np.random.default_rng(0)
     kept = []
@@ -127,7 +125,6 @@ def test_a_view_does_not_change_when_the_caller_writes_to_its_allocation(start, 
     np.testing.assert_array_equal(simulator.view().last_draft_length, np.full((1, 20), 8))
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_lane_does_not_depend_on_its_neighbours(scenario, start, random_allocation):
     together = start(scenario, lanes=5, seed=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
     alone = [start(scenario, seed=3 + lane, episode_rounds=ROUNDS, requests=SHORT_REQUESTS) for lane in range(5)]
@@ -151,7 +148,6 @@ def test_decisions_do_not_change_the_block_fading_or_the_users(two_worlds):
     assert len(np.unique(stacked(views, "observed_spectral_efficiency"))) == ROUNDS * 3 * 20
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_decisions_do_not_change_who_the_users_are(scenario, two_worlds):
     (views, _), (others, _) = two_worlds(scenario)
     for name, value in arrays(views[0]).items():
@@ -185,7 +181,6 @@ def test_decisions_do_not_change_the_luck(two_worlds):
     assert np.all(tokens[longer] >= other_tokens[longer])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_longer_draft_never_accepts_less_of_the_same_request(scenario, start, equal_allocation):
     before = None
     for length in (1, 2, 5, 8, 13, 25):
@@ -267,7 +262,6 @@ def test_devices_without_heat_keep_their_pace(start, equal_allocation):
     np.testing.assert_array_equal(simulator.view().drafting_latency_s, cold)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("rounds", [1, BLOCK_ROUNDS - 1, BLOCK_ROUNDS, BLOCK_ROUNDS + 1, ROUNDS])
 def test_an_episode_of_any_length_has_an_observation_after_its_last_round(rounds, scenario, start, equal_allocation):
     simulator = start(scenario, episode_rounds=rounds)

@@ -12,12 +12,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
-from multispin_env import MODEL_PAIRS, SCENARIOS
+from multispin_env import MODEL_PAIRS
 from multispin_env.envs import reference_goodput
 
 HOMOGENEOUS, HETEROGENEOUS = IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 every_id = pytest.mark.parametrize("env_id", IDS, ids=lambda env_id: env_id.split("/")[1])
-every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 every_pair = pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 every_bandwidth = pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
 # Small systems whose requests end and whose lists of prompts wrap.
@@ -48,7 +47,6 @@ def assert_same_steps(first, second):
 
 
 @every_id
-@every_scenario
 @every_pair
 @every_bandwidth
 def test_gymnasiums_check_passes_without_a_warning(env_id, world, bandwidth):
@@ -58,7 +56,6 @@ def test_gymnasiums_check_passes_without_a_warning(env_id, world, bandwidth):
 
 
 @every_id
-@every_scenario
 def test_the_passive_checks_of_make_find_nothing_in_an_episode(env_id, world):
     env = gym.make(env_id, **world, config={"episode_rounds": 30})
     observation, info = env.reset(seed=0)
@@ -83,7 +80,6 @@ def test_the_spaces_are_the_documented_boxes():
         assert (env.observation_space.shape, env.observation_space.dtype) == ((180,), np.float32)
 
 
-@every_scenario
 def test_an_episode_is_two_hundred_rounds_by_default(world):
     env = gym.make(HOMOGENEOUS, **world)
     env.reset(seed=0)
@@ -95,7 +91,6 @@ def test_an_episode_is_two_hundred_rounds_by_default(world):
 
 
 @every_id
-@every_scenario
 @every_pair
 def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
     env = gym.make(env_id, **world).unwrapped
@@ -133,7 +128,6 @@ def test_rewards_of_good_decisions_are_about_one(model_pair):
 
 
 @every_id
-@every_scenario
 @every_bandwidth
 def test_twins_agree_exactly_over_fifty_steps(env_id, world, bandwidth):
     arguments = {**world, "bandwidth": bandwidth, "config": SMALL}
@@ -145,7 +139,6 @@ def test_twins_agree_exactly_over_fifty_steps(env_id, world, bandwidth):
     assert_same_steps(*played)
 
 
-@every_scenario
 def test_a_seed_starts_the_same_episode_again(world):
     env = gym.make(HETEROGENEOUS, **world, config=SMALL)
     actions = random_actions(env.action_space, 30)
@@ -158,7 +151,6 @@ def test_a_seed_starts_the_same_episode_again(world):
     assert_same_steps(*played)
 
 
-@every_scenario
 def test_other_seeds_and_later_episodes_are_other_worlds(world):
     env = gym.make(HETEROGENEOUS, **world, config=SMALL)
     actions = random_actions(env.action_space, 10)
@@ -207,7 +199,6 @@ def test_a_spec_survives_json_with_all_arguments(env_id):
     assert_same_steps(rollout(env, actions), rollout(again, actions))
 
 
-@every_scenario
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"]
 )
@@ -251,7 +242,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"scenario": "papr"}, ValueError, "scenario must be one of paper, .*, thermal, trace, got 'papr'"),
+        ({"scenario": "papr"}, ValueError, "scenario must be one of paper, .*, trace, live, got 'papr'"),
         ({"model_pair": "gpt"}, ValueError, "model_pair must be one of llama2, qwen3.5, or the path .*, got 'gpt'"),
         ({"bandwidth": "equal"}, ValueError, "bandwidth must be one of 'agent', 'optimal', got 'equal'"),
         ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),

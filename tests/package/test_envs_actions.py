@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from multispin_env import SCENARIOS, Allocation
+from multispin_env import Allocation
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
 KINDS = ("Homogeneous", "Heterogeneous")
@@ -131,7 +131,6 @@ def test_a_batch_of_one_is_encoded_as_controllers_return_it():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_optimal_bandwidth_equalizes_what_is_observed(world, kind):
     env, rng = make(kind, bandwidth="optimal", **world), np.random.default_rng(1)
     for _ in range(30):

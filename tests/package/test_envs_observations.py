@@ -7,10 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from multispin_env import MODEL_PAIRS, SCENARIOS
+from multispin_env import MODEL_PAIRS
 
 HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
-every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 SHORT_REQUESTS = {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}
 
 
@@ -39,7 +38,6 @@ def documented(view):
 
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
-@every_scenario
 def test_every_number_is_the_documented_one(world):
     env = gym.make(HETEROGENEOUS, **world, config={"requests": SHORT_REQUESTS})
     envs = gym.make_vec(HETEROGENEOUS, 3, **world)
@@ -76,7 +74,6 @@ def test_every_feature_of_a_run_varies():
     ],
     ids=lambda config: ",".join(config) or "default",
 )
-@every_scenario
 def test_observations_stay_inside_their_space_in_long_rollouts(world, config):
     envs = gym.make_vec(HETEROGENEOUS, 4, **world, config={"episode_rounds": 150, **config})
     space = envs.observation_space
@@ -90,7 +87,6 @@ def test_observations_stay_inside_their_space_in_long_rollouts(world, config):
         observations = envs.step(actions)[0]
 
 
-@every_scenario
 def test_observations_are_about_of_unit_size(world):
     envs = gym.make_vec(HETEROGENEOUS, 8, **world)
     observations = [envs.reset(seed=0)[0]]
@@ -141,7 +137,6 @@ def play(env, steps, after=lambda returned: None):
             after(env.reset())
 
 
-@every_scenario
 def test_writing_to_what_was_returned_changes_nothing_later(make):
     expected, found = [], []
     play(make(), 30, lambda returned: expected.append(frozen_copy(returned)))
@@ -155,7 +150,6 @@ def test_writing_to_what_was_returned_changes_nothing_later(make):
     np.testing.assert_equal(found, expected)
 
 
-@every_scenario
 def test_what_was_returned_is_not_written_to_later(make):
     kept, copies = [], []
 
@@ -175,7 +169,6 @@ def arrays_within(values):
     return [values] if isinstance(values, np.ndarray) else []
 
 
-@every_scenario
 def test_the_arrays_of_a_step_share_no_memory(make):
     def check(returned):
         arrays = arrays_within(returned)
@@ -185,7 +178,6 @@ def test_the_arrays_of_a_step_share_no_memory(make):
     play(make(), 8, check)
 
 
-@every_scenario
 def test_writing_to_infos_does_not_change_the_view(make):
     env = make()
     env.reset(seed=0)

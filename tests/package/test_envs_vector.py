@@ -11,15 +11,12 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-from multispin_env import SCENARIOS
-
 IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 HETEROGENEOUS = IDS[1]
 # Requests that end, and lists of prompts that wrap, within a few rounds.
 REQUESTS = {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}
 SMALL = {"num_users": 3, "episode_rounds": 7, "requests": REQUESTS}
 every_id = pytest.mark.parametrize("env_id", IDS, ids=lambda env_id: env_id.split("/")[1])
-every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 
 
 def random_actions(envs, number, seed=0):
@@ -90,7 +87,6 @@ def assert_lanes_are_the_scalar_environments(
 
 @pytest.mark.parametrize("users", [1, 3, 20])
 @pytest.mark.parametrize("lanes", [1, 3, 8, 33])
-@every_scenario
 def test_a_lane_is_the_scalar_environment_with_its_seed(world, lanes, users):
     for env_id in IDS:
         config = {**SMALL, "num_users": users}
@@ -98,7 +94,6 @@ def test_a_lane_is_the_scalar_environment_with_its_seed(world, lanes, users):
 
 
 @pytest.mark.parametrize("model_pair", ["llama2", "qwen3.5"])
-@every_scenario
 def test_a_lane_stays_the_scalar_environment_through_long_episodes(world):
     # 45 rounds are more than two blocks of draws, and the lists of three prompts are worked through several times.
     config = {"num_users": 20, "episode_rounds": 45, "requests": REQUESTS}
@@ -106,7 +101,6 @@ def test_a_lane_stays_the_scalar_environment_through_long_episodes(world):
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 33])
-@every_scenario
 @every_id
 def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, lanes):
     config = {**SMALL, "num_users": 20}
@@ -114,7 +108,6 @@ def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env
 
 
 @pytest.mark.parametrize("users", [3, 20])
-@every_scenario
 @every_id
 def test_a_lane_is_the_scalar_environment_with_optimal_bandwidth(env_id, world, users):
     config = {**SMALL, "num_users": users}
@@ -173,7 +166,6 @@ def test_a_wrong_number_of_seeds_is_refused(number):
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 @pytest.mark.parametrize("lanes", [1, 3])
-@every_scenario
 @every_id
 def test_gymnasiums_synchronous_environments_return_the_same(env_id, world, lanes, mode):
     arguments = {**world, "config": SMALL}
@@ -305,7 +297,6 @@ def test_a_spec_survives_json_with_all_arguments(mode):
     "duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"]
 )
 @pytest.mark.parametrize("played", [0, 3, 7, 8, 12])
-@every_scenario
 def test_a_duplicate_goes_on_identically(world, played, duplicate):
     envs = gym.make_vec(HETEROGENEOUS, 3, **world, config=SMALL)
     envs.reset(seed=5)

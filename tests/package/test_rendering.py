@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
-from multispin_env import SCENARIOS
 from multispin_env.envs import MultiSpinEnv, MultiSpinVectorEnv
 
 HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
@@ -61,7 +60,6 @@ def test_the_text_tells_what_is_known_of_the_next_round():
 
 
 @pytest.mark.parametrize("users", [1, 20])
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_frame_is_an_array_of_bytes_of_one_size_that_shows_the_round(world, users):
     env = make("rgb_array", **world, config={"num_users": users})
     env.reset(seed=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from multispin_env import MODEL_PAIRS, SCENARIOS, make_config
+from multispin_env import MODEL_PAIRS, make_config
 from multispin_env.config import RequestConfig, TaskConfig
 from multispin_env.core.channel import AgingFading
 from multispin_env.core.requests import Requests, accepted_tokens, beta_parameters
@@ -352,7 +352,6 @@ def test_what_is_used_after_eight_tokens_correlates_point_nine_with_what_was_see
     assert_correlation(seen, relative_power(truth, used), coefficient**2)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_channel_luck_and_drift_are_independent(scenario, start, equal_allocation):
     # One task with a spread that never sticks at 0 or 1, and the first round alone, so that all pairs are independent.
     tasks = [{"name": "mild", "acceptance_mean": 0.6, "acceptance_std": 0.15}]

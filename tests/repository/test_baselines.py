@@ -9,7 +9,7 @@ import pytest
 from baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
 from baselines.knowledge import tuned_margins
 from baselines.paper import best_lengths, expected_goodput
-from multispin_env import PAPER_PAIRS, SCENARIOS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
 from multispin_env.optimal import RoundProblem
 from train.rollout import play
 
@@ -25,7 +25,6 @@ def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
 
 
 @pytest.mark.parametrize("model_pair", ["qwen3.5"])
-@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_every_controller_plays_every_scenario_through_the_environment(name: str, world: dict[str, str]) -> None:
     controller = make_controller(name, "qwen3.5")

@@ -9,14 +9,12 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from multispin_env import SCENARIOS
 from multispin_env.sb3 import SB3VecEnv, make_sb3_vec_env
 
 ID = "multispin_env/Heterogeneous-v0"
 LANES = 5
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_trajectories_equal_those_of_a_dummy_vec_env(world: dict[str, str]) -> None:
     kwargs = {**world, "config": {"num_users": 3, "episode_rounds": 7}}
     ours = make_sb3_vec_env(ID, LANES, **kwargs)

@@ -4,11 +4,10 @@ import gymnasium as gym
 import pytest
 from stable_baselines3.common.env_checker import check_env
 
-from multispin_env import MODEL_PAIRS, SCENARIOS
+from multispin_env import MODEL_PAIRS
 
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
 @pytest.mark.parametrize("lengths", ["Homogeneous", "Heterogeneous"])
 def test_stable_baselines_check_passes_without_a_warning(lengths, bandwidth, world):

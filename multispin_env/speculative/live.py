@@ -1,0 +1,217 @@
+"""Requests whose texts two language models write, in the step: what is accepted is what the target says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multispin_env.config import ConfigError, LiveConfig, RequestConfig
+from multispin_env.core.requests import Passage, UserRequests
+from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.speculative.prompts import read_prompts
+from multispin_env.speculative.sampling import Payload
+
+# Models are imported where they are loaded, so that an environment is made without them.
+if TYPE_CHECKING:
+    from multispin_env.speculative.decoding import SpeculativeDecoder
+    from multispin_env.speculative.models import LanguagePair
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """What a user asks.
+
+    Attributes:
+        text: As it stands in the file.
+        tokens: As the models read it.
+    """
+
+    text: str
+    tokens: list[int]
+
+
+@cache
+def load_pair_and_prompts(
+    draft: str, target: str, prompts: str
+) -> tuple[LanguagePair, Mapping[str, Sequence[EncodedPrompt]]]:
+    """The models of a :class:`~multispin_env.config.LiveConfig` and each task's prompts, loaded once a process.
+
+    Raises:
+        ModuleNotFoundError: The extra ``live`` is not installed.
+        FileNotFoundError: There is no such model or file.
+        ConnectionError: A model is not on this machine and the hub cannot be reached.
+        ValueError: The models cannot work together, a line of the file is wrong, or a prompt is too long for them.
+    """
+    try:
+        from multispin_env.speculative.models import TINY, load_pair
+        from multispin_env.speculative.reader import longest_text
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"scenario 'live' runs language models and needs {error.name}: pip install 'multispin_env[live]'"
+        ) from error
+    pair = load_pair(draft, target)
+    context = min(map(longest_text, (pair.draft, pair.target)))
+    by_task: dict[str, list[EncodedPrompt]] = {}
+    for line in read_prompts(TINY / "prompts.jsonl" if prompts == "tiny-prompts" else Path(prompts)):
+        tokens = pair.encode(line.prompt)
+        if len(tokens) >= context:
+            raise ValueError(
+                f"{prompts}: a prompt must have fewer tokens than the models' context of {context}, got {len(tokens)}: "
+                f"{line.prompt[:40]!r}"
+            )
+        by_task.setdefault(line.task, []).append(EncodedPrompt(line.prompt, tokens))
+    return pair, by_task
+
+
+class LaneTexts:
+    """The texts of one lane's users, and the models at work on them.
+
+    Copies and pickles go without the models, which are the process's: theirs read the texts again.
+
+    Args:
+        live: The models.
+        most_tokens: Written tokens with which a request ends at the latest.
+        requests: Each user's first prompt, and the generator that decides what is written behind it.
+    """
+
+    def __init__(
+        self, live: LiveConfig, most_tokens: int, requests: Sequence[tuple[EncodedPrompt, np.random.Generator]]
+    ) -> None:
+        self._live = live
+        self._most_tokens = most_tokens
+        self._prompts = [prompt for prompt, _ in requests]
+        self._generators = [generator for _, generator in requests]
+        self._texts = [prompt.tokens for prompt in self._prompts]
+        self._decoder: SpeculativeDecoder | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decoder": None}
+
+    def begin(self, user: int, prompt: EncodedPrompt, generator: np.random.Generator) -> None:
+        """Begins a user's next request."""
+        self._prompts[user], self._generators[user] = prompt, generator
+        self._at_work().begin([user], [prompt.tokens], [generator])
+
+    def round(self, lengths: Sequence[int]) -> list[tuple[int, Passage]]:
+        """Drafts and verifies; each user's accepted drafts, and its text.
+
+        A draft that would not fit into the models' context is cut: its end cannot be accepted.
+        """
+        decoder = self._at_work()
+        before = [len(text) for text in self._texts]
+        fitting = [min(length, decoder.context - tokens) for length, tokens in zip(lengths, before, strict=True)]
+        steps = decoder.round(range(len(lengths)), fitting)
+        played = []
+        for text, prompt, tokens, step in zip(self._texts, self._prompts, before, steps, strict=True):
+            start = len(prompt.tokens)
+            ended = step.ended or len(text) - start >= self._most_tokens or len(text) >= decoder.context
+            passage = Passage(
+                prompt=prompt.text,
+                text=self._decoded(text[start:]),
+                gained_from=len(self._decoded(text[start:tokens])),
+                own_from=len(self._decoded(text[start : tokens + step.accepted])),
+                ended=ended,
+            )
+            played.append((step.accepted, passage))
+        return played
+
+    def _at_work(self) -> SpeculativeDecoder:
+        if self._decoder is None:
+            from multispin_env.speculative.decoding import SpeculativeDecoder
+
+            payload = Payload(self._live.retained_entries, self._live.probability_bits)
+            self._decoder = SpeculativeDecoder.of_pair(self._pair, len(self._texts), payload)
+            self._decoder.begin(range(len(self._texts)), self._texts, self._generators)
+            self._texts = self._decoder.texts
+        return self._decoder
+
+    @property
+    def _pair(self) -> LanguagePair:
+        return load_pair_and_prompts(self._live.draft, self._live.target, self._live.prompts)[0]
+
+    def _decoded(self, tokens: list[int]) -> str:
+        return self._pair.decode(tokens)
+
+
+class LiveRequests(UserRequests):
+    """Requests that a draft and a target model write. The models are loaded by the first reset.
+
+    A request ends where the target ends its text, with the round that reaches ``tokens_high``, or where the models'
+    context is full. No draft behind the end of a text is accepted, but the server's own token there counts, as with
+    measured requests.
+
+    Tasks, prompts and the generator of every request come from the episode's seed alone: users ask the same under all
+    controllers. What they are told depends on the decisions, as drafts and verdicts take the generator's numbers one
+    after the other. So here, unlike elsewhere, controllers on one seed share the questions and not the luck.
+
+    A text that is not written yet has no acceptance that anyone could know: the true one is said to be the task's mean.
+
+    Every lane has caches of its own, so that it is the same beside others as alone, to the last digit.
+
+    Args:
+        config: Tasks, prompts and the longest request.
+        live: Models and prompts.
+        num_users: Users of a lane.
+    """
+
+    num_normals = 0
+
+    def __init__(self, config: RequestConfig, live: LiveConfig, num_users: int) -> None:
+        self._config = config
+        self._live = live
+        self._num_users = num_users
+        self._task_mean = np.array([task.acceptance_mean for task in config.tasks])
+        self._task_std = np.array([task.acceptance_std for task in config.tasks])
+
+    def reset(self, generators: Sequence[np.random.Generator]) -> None:
+        """See :class:`UserRequests`.
+
+        Raises:
+            ConfigError: There is no prompt of some task.
+            ModuleNotFoundError, FileNotFoundError, ConnectionError, ValueError: As :func:`load_pair_and_prompts`.
+        """
+        config, live, users = self._config, self._live, self._num_users
+        _, by_task = load_pair_and_prompts(live.draft, live.target, live.prompts)
+        for task in config.tasks:
+            if task.name not in by_task:
+                raise ConfigError(
+                    f"RequestConfig.tasks must be among those of the prompts, {', '.join(by_task)}, got {task.name!r}"
+                )
+        self._prompts = [by_task[task.name] for task in config.tasks]
+        self._task = np.stack([g.integers(len(config.tasks), size=users) for g in generators])
+        seeds = np.stack([g.integers(2**64, size=(2, users), dtype=np.uint64) for g in generators])
+        self._prompt_seed, self._luck_seed = seeds.swapaxes(0, 1)
+        self._number = np.zeros(self._task.shape, dtype=np.int64)
+        self.task_acceptance_mean = self.acceptance_rate = self._task_mean[self._task]
+        self.task_acceptance_std = self._task_std[self._task]
+        self._begin_record(self._task.shape)
+        self.passages = None
+        self._lanes = [
+            LaneTexts(live, config.tokens_high, [self._request(lane, user) for user in range(users)])
+            for lane in range(len(generators))
+        ]
+
+    def verify(self, draft_length: IntArray, outcome: FloatArray, drift_innovation: FloatArray | None) -> IntArray:
+        """See :class:`UserRequests`; the models decide, and neither variate is used."""
+        rounds = [lane.round(lengths.tolist()) for lane, lengths in zip(self._lanes, draft_length, strict=True)]
+        accepted = np.array([[accepted for accepted, _ in played] for played in rounds])
+        self.passages = tuple(tuple(passage for _, passage in played) for played in rounds)
+        finished = np.array([[passage.ended for passage in passages] for passages in self.passages])
+        self._record(draft_length, accepted, ~finished)
+        self._number += finished
+        for lane, user in np.argwhere(finished):
+            self._lanes[lane].begin(user, *self._request(lane, user))
+        return accepted + 1
+
+    def _request(self, lane: int, user: int) -> tuple[EncodedPrompt, np.random.Generator]:
+        """A user's request: its prompt and the generator that decides its text."""
+        number = int(self._number[lane, user])
+        prompts = self._prompts[self._task[lane, user]]
+        place = number % self._config.prompts_per_user
+        chosen = np.random.default_rng([int(self._prompt_seed[lane, user]), place]).integers(len(prompts))
+        return prompts[chosen], np.random.default_rng([int(self._luck_seed[lane, user]), number])
