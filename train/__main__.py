@@ -18,7 +18,7 @@ from agents import AGENTS, NETWORKS
 from agents.layers import LAYERS
 from baselines import CONTROLLERS
 from multispin_env import MODEL_PAIRS, SCENARIOS
-from train import calibrate, paper, speed, tune
+from train import calibrate, paper, reality, speed, tune
 from train.benchmark import DEFAULT_CONTROLLERS, Protocol, run_benchmark
 from train.report import terminal_table, write_report
 
@@ -321,6 +321,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     chatting.set_defaults(run=_chat)
 
+    asking = commands.add_parser(
+        "reality",
+        help="a measured pair beside the formulas, and the controllers on it",
+        description="Writes DIR/reality.md and its pictures: acceptance of tasks and requests, its course along a text "
+        "with the fitted drift, accepted drafts beside eq. 12, the entries uploaded, verification times beside eq. 7, "
+        "and every controller on the measured requests and on models of them. Rows of the three worlds come as they "
+        "are played; run again with the same arguments to go on after an interruption.",
+        epilog="example: python -m train reality --model-pair runs/tiny/tiny.json --output runs/reality",
+    )
+    asking.add_argument(
+        "--model-pair", required=True, metavar="PATH", help="a pair with measured requests, as `measure` writes it"
+    )
+    asking.add_argument(
+        "--seeds", type=int, default=32, metavar="N", help="episodes of everyone in each world (default: %(default)s)"
+    )
+    asking.add_argument(
+        "--controllers",
+        nargs="+",
+        choices=list(CONTROLLERS),
+        default=list(reality.CONTROLLERS),
+        metavar="NAME",
+        help=f"of {', '.join(CONTROLLERS)} (default: all but `algorithm1` and the slow `stochastic` and `long-run`)",
+    )
+    asking.add_argument("--policy", nargs="+", default=[], metavar="PATH", help="as for benchmark")
+    asking.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    asking.set_defaults(run=_reality)
+
     speed_command = commands.add_parser(
         "speed",
         help="measure the environment, the optimum and training beside floors and references",
@@ -452,6 +479,19 @@ def _chat(arguments: argparse.Namespace, console: Console) -> None:
 
     names = [item.name for item in fields(chat.Chat)]
     chat.chat(chat.Chat(**{name: getattr(arguments, name) for name in names}), console)
+
+
+def _reality(arguments: argparse.Namespace, console: Console) -> None:
+    question = reality.Question(
+        model_pair=arguments.model_pair,
+        seeds=arguments.seeds,
+        controllers=tuple(arguments.controllers),
+        policies=tuple(arguments.policy),
+    )
+    with _progress(console) as progress:
+        page = reality.answer(question, arguments.output, progress)
+    console.print(Markdown(page.read_text(encoding="utf-8")))
+    console.print(f"page: {page}")
 
 
 def _speed(arguments: argparse.Namespace, console: Console) -> None:

@@ -151,7 +151,7 @@ def test_without_pytorch_the_command_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "agents.policy", None)
     assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
-    assert "pip install --editable '.[train]'" in " ".join(capsys.readouterr().err.split())
+    assert "pip install --editable '.[train,live]'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_training_and_evaluation_worlds_are_none_of_the_benchmark_s() -> None:
