@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,10 @@ class Results:
         for row in rows:
             found.setdefault((row.setting, row.player), {})[row.training_seed, row.seed] = row
         self._rows = found
+
+    def has(self, setting: str, player: str) -> bool:
+        """Whether a player was played; in an unfinished study some were not yet."""
+        return (setting, player) in self._rows
 
     def goodput(self, setting: str, player: str) -> NDArray[np.float64]:
         """Goodput, (training seeds, evaluation seeds); a controller has one training seed."""
@@ -123,7 +127,8 @@ are played.
 
 The agent is training seed 0 of `{cell_name(*FLAGSHIP, "direct")}`, in worlds of its own making.
 
-The rows are in `results.csv`, everything that decides them in `manifest.json`, the agents in `agents/`.
+Who was not played yet, in an unfinished study, is left out. The rows are in `results.csv`, everything that decides them
+in `manifest.json`, the agents in `agents/`.
 """,
         encoding="utf-8",
     )
@@ -135,11 +140,8 @@ def _scenarios(results: Results) -> str:
     for scenario in SCENARIOS:
         for pair in PAPER_PAIRS:
             name = f"{scenario}-{pair}"
-            players = (
-                *CONTROLLERS[:-1],
-                *(cell_name(scenario, pair, action) for action in ACTIONS),
-                CONTROLLERS[-1],
-            )
+            agents = (cell_name(scenario, pair, action) for action in ACTIONS)
+            players = [who for who in (*CONTROLLERS[:-1], *agents, CONTROLLERS[-1]) if results.has(name, who)]
             sections.append(f"### {scenario} / {pair}\n\n{_table(results, name, players)}")
     return "\n\n".join(sections)
 
@@ -168,7 +170,7 @@ def _table(results: Results, setting: str, players: Sequence[str]) -> str:
                 f"{low:.1f} to {high:.1f}" if low < high else "",
                 over.text(scale=100.0, sign=True),
                 over_robust.text(scale=100.0, sign=True),
-                results.ratio(setting, player, "long-run").text(scale=100.0),
+                results.ratio(setting, player, "long-run").text(scale=100.0) if "long-run" in players else "",
                 f"{results.decision_us(setting, player):.0f}",
             )
         )
@@ -207,16 +209,15 @@ def _correlations() -> list[str]:
 
 
 def _transfer_table(study: Study, results: Results) -> str:
-    header = ("system", "heterogeneous", "robust", *ACTIONS, "specialist", "direct, % of specialist")
+    header = ("system", *TRANSFER_CONTROLLERS, *ACTIONS, "specialist", *(f"{action}, % of it" for action in ACTIONS))
     lines = []
     for name in (_FLAGSHIP_SETTING, *_users(), *_correlations()):
         direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
         texts = [results.mean(name, player).text() for player in (*TRANSFER_CONTROLLERS, direct, residual)]
-        special = (
-            (results.mean(name, name).text(), results.ratio(name, direct, name).text(scale=100.0))
-            if name in study.plan.cells
-            else ("", "")
-        )
+        special = ["", "", ""]
+        if name in study.plan.cells:
+            shares = (results.ratio(name, agent, name).text(scale=100.0) for agent in (direct, residual))
+            special = [results.mean(name, name).text(), *shares]
         lines.append((name, *texts, *special))
     return markdown_table(header, lines)
 
@@ -228,38 +229,35 @@ def _targets(results: Results) -> str:
     def add(target: str, where: str, found: Estimate, wanted: float, met: bool) -> None:
         lines.append((target, where, found.text(scale=100.0), f"{100.0 * wanted:g}", _VERDICT[met]))
 
+    def against(setting: str, agent: str, other: str, wanted: float) -> None:
+        if results.has(setting, other):
+            found = results.ratio(setting, agent, other)
+            add(f"against {other}", agent, found, wanted, found.value >= wanted)
+
     for pair in PAPER_PAIRS:
         for action in ACTIONS:
             paper, requests, mobile, thermal = (f"{scenario}-{pair}" for scenario in SCENARIOS)
-            agents = {name: f"{name}-{action}" for name in (paper, requests, mobile, thermal)}
-
-            def ratio(name: str, other: str, agents: Mapping[str, str] = agents) -> Estimate:
-                return results.ratio(name, agents[name], other)
-
-            level = ratio(paper, "heterogeneous")
-            add("level with the optimum", agents[paper], level, 0.99, level.value >= 0.99)
-            for other, wanted in (("heterogeneous", 1.0), ("posterior", 0.99)):
-                found = ratio(requests, other)
-                add(f"against {other}", agents[requests], found, wanted, found.value >= wanted)
+            against(paper, f"{paper}-{action}", "heterogeneous", 0.99)
+            against(requests, f"{requests}-{action}", "heterogeneous", 1.0)
+            against(requests, f"{requests}-{action}", "posterior", 0.99)
+            agent = f"{mobile}-{action}"
             for other, wanted in (("heterogeneous", 1.25), ("robust", 1.05)):
-                found = ratio(mobile, other)
-                apart = results.mean(mobile, agents[mobile]).low > results.mean(mobile, other).high
-                met = found.value >= wanted and apart
+                found = results.ratio(mobile, agent, other)
+                apart = results.mean(mobile, agent).low > results.mean(mobile, other).high
                 text = "intervals apart" if apart else "intervals overlap"
-                add(f"against {other} ({text})", agents[mobile], found, wanted, met)
-            gold, quick = (
-                ratio(mobile, "stochastic"),
-                results.decision_us(mobile, agents[mobile]) <= 0.01 * results.decision_us(mobile, "stochastic"),
-            )
-            text = "a hundredth of its time" if quick else "not a hundredth of its time"
-            add(f"against stochastic ({text})", agents[mobile], gold, 0.97, gold.value >= 0.97 and quick)
-            for other in ("stochastic", "clairvoyant"):
-                found = ratio(thermal, other)
-                add(f"against {other}", agents[thermal], found, 1.0, found.value > 1.0)
+                add(f"against {other} ({text})", agent, found, wanted, found.value >= wanted and apart)
+            for gold in ("stochastic", "long-run"):
+                if results.has(mobile, gold):
+                    found = results.ratio(mobile, agent, gold)
+                    times = results.decision_us(mobile, gold) / results.decision_us(mobile, agent)
+                    add(f"against {gold} ({times:.0f} times as fast)", agent, found, 0.97, found.value >= 0.97)
+            for other in ("stochastic", "long-run", "clairvoyant"):
+                against(thermal, f"{thermal}-{action}", other, 1.0)
     for users in USERS:
-        name = f"users-{users}"
-        found = results.ratio(name, cell_name(*FLAGSHIP, "direct"), name)
-        add("against a specialist", name, found, 0.95, found.value >= 0.95)
+        for action in ACTIONS:
+            name, agent = f"users-{users}", cell_name(*FLAGSHIP, action)
+            found = results.ratio(name, agent, name)
+            add(f"against a specialist for {users} users", agent, found, 0.95, found.value >= 0.95)
     header = ("target", "agent", "measured, %", "wanted, %", "verdict")
     return markdown_table(header, lines, text_columns=2)
 
@@ -274,6 +272,7 @@ def _goodput(path: Path, results: Results) -> None:
             ]
             players += [(f"{name}-{action}", _ACTION_COLOURS[action]) for action in ACTIONS]
             players += [("clairvoyant", COLOURS["clairvoyant"])]
+            players = [(player, colour) for player, colour in players if results.has(name, player)]
             for place, (player, colour) in enumerate(players):
                 value, low, high = results.mean(name, player)
                 panel.errorbar(place, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
