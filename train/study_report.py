@@ -282,7 +282,7 @@ def _goodput(path: Path, results: Results) -> None:
             labels = [player.removeprefix(f"{name}-") for player, _ in players]
             panel.set_xticks(range(len(players)), labels, rotation=60, ha="right", fontsize=8)
             panel.set_xlim(-0.5, len(players) - 0.2)
-            panel.set_ylim(bottom=0.0)
+            panel.set_ylim(0.0, 1.1 * max(results.mean(name, player).high for player, _ in players))
             panel.set_title(f"{scenario} / {pair}", fontsize=10)
             if not column:
                 panel.set_ylabel("goodput, tok/s")
@@ -316,6 +316,8 @@ def _transfer(path: Path, results: Results) -> None:
     )
     users_panel.set_xlabel("users")
     age_panel.set_xscale("log")
+    age_panel.minorticks_off()
+    age_panel.set_xticks(times, [f"{seconds:g}" for seconds in times])
     age_panel.set_xlabel("correlation time of the fading, s")
     users_panel.set_ylabel("goodput, tok/s")
     for panel in (users_panel, age_panel):
