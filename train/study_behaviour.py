@@ -89,7 +89,7 @@ def picture(
         thermal: The one for heat.
         ages: Systems by the fading's correlation between observation and use.
     """
-    figure, panels = new_figure(12.0, 6.0, 2, 4)
+    figure, panels = new_figure(11.5, 5.4, 2, 4)
     for name, (colour, make) in players.items():
         cool, hot = observe(make(), mobile), observe(make(), thermal)
         for column, (seen, decisions) in enumerate(((cool.fade_db, cool), (cool.acceptance, cool), (hot.heat, hot))):
@@ -103,9 +103,9 @@ def picture(
         panels[4:],
         (
             "fading observed, dB over its mean",
-            "posterior mean acceptance of the request",
-            "heat: slowdown of drafting (thermal)",
-            "correlation of fading observed and used",
+            "acceptance expected of the request",
+            "slowdown by heat, in thermal",
+            "correlation, fading seen to used",
         ),
         strict=True,
     ):
@@ -113,7 +113,7 @@ def picture(
         panel.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
     panels[0].set_ylabel("mean draft length, tokens")
     panels[4].set_ylabel("mean bandwidth share x users")
-    panels[7].set_ylabel("that of the quarter in the deepest fades", fontsize=9)
+    panels[7].set_ylabel("same, deepest quarter of fades", fontsize=9)
     panels[0].legend(fontsize=8)
     save(figure, path)
 
