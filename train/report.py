@@ -100,8 +100,10 @@ def terminal_table(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for column, title in enumerate(SHORT_HEADER):
-        table.add_column(title, justify="right" if column else "left", no_wrap=True)
+    # A policy's long name goes on in a second line; the figures need the width.
+    table.add_column(SHORT_HEADER[0], overflow="fold", max_width=13)
+    for title in SHORT_HEADER[1:]:
+        table.add_column(title, justify="right", no_wrap=True)
     for summary in summaries:
         table.add_row(*cells(summary, 0))
     return table
