@@ -291,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
         "--prompts multispin_env/speculative/tiny/prompts.jsonl --retained-entries 64 --output runs/tiny",
     )
     models = "tiny-draft, tiny-target, a folder, a GGUF file, a package that carries one, or a name on the hub"
-    measuring.add_argument("--name", required=True, help="the pair's name, and its file's")
+    measuring.add_argument("--name", help="the pair's name, and its file's (default: that of the output folder)")
     measuring.add_argument("--draft", required=True, metavar="MODEL", help=models)
     measuring.add_argument("--target", required=True, metavar="MODEL", help="likewise")
     measuring.add_argument(
@@ -522,6 +522,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> None:
     from train import measure  # here, as it needs PyTorch and Transformers
 
     names = [item.name for item in fields(measure.Measurement)]
+    arguments.name = arguments.name or arguments.output.resolve().name
     measurement = measure.Measurement(**{name: getattr(arguments, name) for name in names})
     with _progress(console) as progress:
         file = measure.measure(measurement, arguments.output, progress)
