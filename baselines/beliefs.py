@@ -84,10 +84,9 @@ def tokens_per_round(mean: FloatArray, std: FloatArray, draft_length: int) -> Fl
         std: Its standard deviation, likewise.
         draft_length: Of every draft.
     """
-    tokens = np.empty(mean.shape)
-    for pair in {*zip(mean.flat, std.flat, strict=True)}:
-        tokens[(mean == pair[0]) & (std == pair[1])] = _tokens_per_round(float(pair[0]), float(pair[1]), draft_length)
-    return tokens
+    tasks, task = np.unique(mean + 1j * std, return_inverse=True)
+    tokens = [_tokens_per_round(float(one.real), float(one.imag), draft_length) for one in tasks]
+    return np.array(tokens)[task].reshape(mean.shape)
 
 
 @lru_cache(maxsize=256)

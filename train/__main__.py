@@ -65,14 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="learned policies beside them: folders that `fit` wrote, or names of shipped policies",
     )
-    benchmark.add_argument(
-        "--config",
-        type=_config,
-        default={},
-        metavar="JSON",
-        help="changed SystemConfig fields, e.g. '{\"num_users\": 5}'",
-    )
-    benchmark.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_config(benchmark)
+    _add_output(benchmark)
     benchmark.set_defaults(run=_benchmark)
 
     training = commands.add_parser(
@@ -118,13 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="agents to train, from seed 0 on (default: %(default)s)"
     )
-    training.add_argument(
-        "--config",
-        type=_config,
-        default={},
-        metavar="JSON",
-        help="changed SystemConfig fields, e.g. '{\"num_users\": 5}'",
-    )
+    _add_config(training)
     training.add_argument(
         "--hyperparameters",
         type=_config,
@@ -132,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help="changed values of agents/hyperparameters/AGENT.yaml, e.g. '{\"frames\": 1000000}'",
     )
-    training.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(training)
     training.set_defaults(run=_fit)
 
     searching = commands.add_parser(
@@ -159,13 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     searching.add_argument(
         "--frames", type=int, default=100_000, metavar="N", help="rounds of a training (default: %(default)s)"
     )
-    searching.add_argument(
-        "--config",
-        type=_config,
-        default={},
-        metavar="JSON",
-        help="changed SystemConfig fields, e.g. '{\"num_users\": 5}'",
-    )
+    _add_config(searching)
     searching.add_argument(
         "--hyperparameters",
         type=_config,
@@ -173,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help="values that are given and not searched, e.g. '{\"width\": 32}'",
     )
-    searching.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(searching)
     searching.set_defaults(run=_search)
 
     studying = commands.add_parser(
@@ -199,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help="changed hyperparameters of every agent, to try the command: '{\"frames\": 4096}'",
     )
-    studying.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(studying)
     studying.set_defaults(run=_study)
 
     figures = commands.add_parser(
@@ -208,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Reproduces the paper's figures: a picture each, and one Markdown report with the paper's values "
         "beside ours. Run again with the same arguments to go on after an interruption.",
     )
-    figures.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(figures)
     figures.add_argument(
         "--seeds", type=int, default=paper.DEFAULT_SEEDS, metavar="N", help="episodes a point (default: %(default)s)"
     )
@@ -230,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "training seeds, for each pair; writes the rows as they come, margins.json and margins.png. "
         "baselines/margins.json is the committed result.",
     )
-    tuning.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(tuning)
     tuning.add_argument(
         "--seeds", type=int, default=tune.DEFAULT_SEEDS, metavar="N", help="episodes a point (default: %(default)s)"
     )
@@ -267,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     distilling.add_argument(
         "--layers", type=int, nargs="+", default=argparse.SUPPRESS, metavar="N", help="the target's, that are kept"
     )
-    distilling.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(distilling)
     distilling.set_defaults(run=_distill)
 
     tiny = commands.add_parser(
@@ -277,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
         "it: some 25 minutes on one core. Writes results.csv (held-out loss and acceptance, as they come) and the pair "
         "with its card in DIR/pair. Run again with the same arguments to go on after an interruption.",
     )
-    tiny.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(tiny)
     tiny.set_defaults(run=_tiny_pair)
 
     measuring = commands.add_parser(
@@ -308,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         "--probability-bits", type=int, default=16, metavar="N", help="bits of each (default: %(default)s)"
     )
     measuring.add_argument("--device", default="cpu", help="as PyTorch names it (default: %(default)s)")
-    measuring.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(measuring)
     measuring.set_defaults(run=_measure)
 
     chatting = commands.add_parser(
@@ -380,7 +362,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(CONTROLLERS)} (default: all but `algorithm1` and the slow `stochastic` and `long-run`)",
     )
     asking.add_argument("--policy", nargs="+", default=[], metavar="PATH", help="as for benchmark")
-    asking.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
+    _add_output(asking)
     asking.set_defaults(run=_reality)
 
     speed_command = commands.add_parser(
@@ -392,6 +374,20 @@ def _parser() -> argparse.ArgumentParser:
     speed_command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     speed_command.set_defaults(run=_speed)
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=_config,
+        default={},
+        metavar="JSON",
+        help="changed SystemConfig fields, e.g. '{\"num_users\": 5}'",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new, or one to go on with")
 
 
 def _add_model_pair(parser: argparse.ArgumentParser) -> None:

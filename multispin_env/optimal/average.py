@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class AverageRound(NamedTuple):
     goodput: float
 
 
+@lru_cache  # asked for in every round that is played
 def average_round(config: SystemConfig) -> AverageRound:
     """The best round of a system of average users.
 
