@@ -16,6 +16,7 @@ from baselines import CONTROLLERS
 from multispin_env.core.requests import beta_parameters
 from multispin_env.core.round import FloatArray
 from multispin_env.profiles import ModelPair, Traces
+from train import published
 from train.benchmark import Row
 from train.figures import new_figure, save
 from train.reality_traces import DRAFT_LENGTHS, EARLY_POSITIONS, MODELS, POSITIONS_PER_BIN, Analysis, Drift
@@ -77,7 +78,7 @@ class Findings:
 
 def write_report(folder: Path, findings: Findings) -> Path:
     """Writes ``reality.md`` and its pictures into the folder and returns the page."""
-    sections = (_acceptance, _course, _prefix, _entries, _verification, _ranking)
+    sections = (_acceptance, _course, _larger, _prefix, _entries, _verification, _ranking)
     page = folder / "reality.md"
     page.write_text(
         "\n\n".join([_head(findings), *(section(folder, findings) for section in sections)]) + "\n", encoding="utf-8"
@@ -195,6 +196,25 @@ def _course_picture(path: Path, analysis: Analysis) -> None:
     right.set_ylabel("autocovariance")
     right.legend(fontsize=8)
     save(figure, path)
+
+
+def _larger(folder: Path, findings: Findings) -> str:
+    lines = []
+    for share in published.SHARES:
+        fits = [published.fit(share, tokens) for tokens in published.CORRELATION_TOKENS]
+        lines.append((f"{share:g}", *(f"{100.0 * one.misfit:.1f} ({one.std:.2f})" for one in fits)))
+    header = ("`drift_share`", *(f"{tokens:g} tokens" for tokens in published.CORRELATION_TOKENS))
+    reached = " ".join(f"{one:.2f}" for one in published.REACHED)
+    return f"""## A larger pair, by its published prefix curve
+
+Of {published.SOURCE}, it is published with what probability k = 1..{len(published.REACHED)} drafts of a round are all
+accepted: {reached}. How near a rate that drifts from token to token can come, by its `drift_share` and its
+`drift_correlation_tokens`: the root mean square difference in points, and in brackets the spread of the rate that it
+takes, for the best Beta distribution.
+
+{markdown_table(header, lines)}
+
+Without drift the correlation length means nothing. No interval is given, as none is published."""
 
 
 # What a draft gets of it

@@ -18,6 +18,7 @@ from multispin_env.core.round import FloatArray, IntArray
 # Grid of the standard normal variate on which a task's acceptance is tabulated. Beyond it lie 1e-15 of all requests.
 _VARIATE_LIMIT = 8.0
 _GRID_STEPS = 4096
+_LEAST_STD = 1e-6
 
 
 def beta_parameters(mean: ArrayLike, std: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -31,7 +32,8 @@ def beta_parameters(mean: ArrayLike, std: ArrayLike) -> tuple[FloatArray, FloatA
 def _acceptance_table(task: TaskConfig, spread: float) -> FloatArray:
     """Acceptance at each grid point of the variate: the Beta quantile of its probability."""
     std = task.acceptance_std * spread
-    if std == 0.0:
+    # Beta quantiles lose their digits where the distribution is a spike.
+    if std < _LEAST_STD:
         return np.full(_GRID_STEPS + 1, task.acceptance_mean)
     variate = np.linspace(-_VARIATE_LIMIT, _VARIATE_LIMIT, _GRID_STEPS + 1)
     first, second = beta_parameters(task.acceptance_mean, std)

@@ -143,6 +143,12 @@ def test_without_spread_every_request_has_its_tasks_mean(fields):
         requests.verify(np.full(shape, 2), np.ones(shape), None)
 
 
+@pytest.mark.parametrize("spread", [1e-15, 1e-9, 1e-5])
+def test_with_hardly_any_spread_every_request_has_about_its_tasks_mean(spread):
+    requests = begin(acceptance_spread=spread)
+    np.testing.assert_allclose(requests.acceptance_rate, 0.6, atol=1e-4)
+
+
 @pytest.mark.parametrize("mean", [0.0, 1.0])
 def test_tasks_that_reject_or_accept_everything_are_allowed(mean):
     requests = begin(tasks=(TaskConfig(name="sure", acceptance_mean=mean),))

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.progress import Progress
+from scipy import optimize
 
+from multispin_env.core.requests import beta_parameters
 from multispin_env.core.round import expected_tokens
 from multispin_env.profiles import Traces
-from train import reality_traces
+from train import published, reality_traces
 from train.reality import Question, answer
 from train.reality_traces import DRAFT_LENGTHS, analyse, drifting_rates
 
@@ -217,3 +219,21 @@ def test_what_cannot_be_asked_is_refused_at_once(pair_file):
         Question(model_pair=str(pair_file), controllers=("fixed", "heterogeneous"))
     with pytest.raises(ValueError, match="seeds must be at least 1, got 0"):
         Question(model_pair=str(pair_file), seeds=0)
+
+
+def test_without_drift_the_published_curve_is_fitted_by_the_moments_of_a_beta_distribution() -> None:
+    def difference(shape: np.ndarray) -> np.ndarray:
+        first, second = beta_parameters(*shape)
+        steps = np.arange(len(published.REACHED))
+        return np.cumprod((first + steps) / (first + second + steps)) - published.REACHED
+
+    exact = optimize.least_squares(difference, [0.6, 0.3])
+    found = published.fit(0.0, 1.0)
+    assert (found.mean, found.std) == pytest.approx(tuple(exact.x), abs=0.01)
+    assert found.misfit == pytest.approx(np.sqrt(np.mean(exact.fun**2)), abs=0.002)
+
+
+def test_the_published_curve_tells_a_lasting_rate_from_one_that_drifts() -> None:
+    lasting, drifting = published.fit(0.0, 1.0), published.fit(0.9, 5.0)
+    assert drifting.misfit < 0.7 * lasting.misfit
+    assert drifting.std > lasting.std
