@@ -22,6 +22,7 @@ from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.trimmed import TrimmedLlamaForCausalLM, cut
 from train.distill_lessons import Batch, Corpus, Judge, fast_type
 from train.distill_texts import write_texts
+from train.figures import new_figure, save
 from train.prompts import TASKS, compose_prompts
 from train.results import ResultsFolder
 
@@ -109,7 +110,8 @@ class Distillation:
 def distill(distillation: Distillation, folder: ResultsFolder[CurveRow], progress: Progress) -> dict[str, Any]:
     """Makes the draft model: writes texts, trains on them, saves the model in the folder's ``draft``.
 
-    Texts and checkpoints are kept as they come: an interrupted run goes on, and ends as it would have.
+    ``results.csv`` and ``curve.png`` show how far it is. Texts and checkpoints are kept as they come: an interrupted
+    run goes on, and ends as it would have.
 
     Args:
         distillation: What to distil.
@@ -180,6 +182,7 @@ def _train(
             progress.advance(task)
         step, seconds = index + 1, seconds + time.perf_counter() - started
         _evaluate(judge, corpora["held-out"], step, seconds, folder)
+        _picture(folder)
         weights = {name: value for name, value in draft.state_dict().items() if name != _EMBEDDING}
         incomplete = checkpoint.with_suffix(".partial")
         torch.save(
@@ -206,6 +209,20 @@ def _evaluate(judge: Judge, corpus: Corpus, step: int, seconds: float, folder: R
         error = texts.std(ddof=1) / np.sqrt(len(texts))
         rows.append(CurveRow(step, round(seconds, 1), name, round(float(texts.mean()), 4), round(float(error), 4)))
     folder.append(rows)
+
+
+def _picture(folder: ResultsFolder[CurveRow]) -> None:
+    """The learning curve of every task, ``curve.png``; bars are two standard errors long."""
+    figure, (axes,) = new_figure(6.0, 3.6)
+    for task in TASKS:
+        rows = [row for row in folder.rows() if row.task == task]
+        errors = [row.standard_error for row in rows]
+        axes.errorbar([row.step for row in rows], [row.acceptance for row in rows], yerr=errors, label=task)
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("training steps")
+    axes.set_ylabel("acceptance in held-out texts")
+    axes.legend(ncols=len(TASKS), loc="lower right")
+    save(figure, folder.path / "curve.png")
 
 
 def _save(

@@ -195,7 +195,7 @@ def test_a_spread_that_a_beta_distribution_has_is_accepted(mean, std):
         ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, trace, live, got 'papr'"),
         (
             {"model_pair": "llama3"},
-            "model_pair must be one of llama2, qwen3.5, or the path of a pair's .json file, got 'llama3'",
+            "model_pair must be one of llama2, qwen3.5, smollm2, or the path of a pair's .json file, got 'llama3'",
         ),
         ({"scenario": ["paper"]}, r"scenario must be one of .*, got \['paper'\]"),
         ({"model_pair": None}, "model_pair must be one of .*, got None"),

@@ -243,7 +243,11 @@ def test_an_environment_is_made_in_a_spawned_process(world):
     ("arguments", "error", "message"),
     [
         ({"scenario": "papr"}, ValueError, "scenario must be one of paper, .*, trace, live, got 'papr'"),
-        ({"model_pair": "gpt"}, ValueError, "model_pair must be one of llama2, qwen3.5, or the path .*, got 'gpt'"),
+        (
+            {"model_pair": "gpt"},
+            ValueError,
+            "model_pair must be one of llama2, .*smollm2, or the path .*, got 'gpt'",
+        ),
         ({"bandwidth": "equal"}, ValueError, "bandwidth must be one of 'agent', 'optimal', got 'equal'"),
         ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),
         (

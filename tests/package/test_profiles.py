@@ -45,7 +45,7 @@ def changed(profile, where, value):
 def test_every_file_of_the_folder_is_a_built_in_pair():
     folder = resources.files("multispin_env.profiles")
     assert {f"{pair}.json" for pair in MODEL_PAIRS} == {file.name for file in folder.iterdir() if "json" in file.name}
-    assert {"llama2", "qwen3.5"} <= {*MODEL_PAIRS}
+    assert {"llama2", "qwen3.5", "smollm2"} == {*MODEL_PAIRS}
     for pair in MODEL_PAIRS:
         assert load_model_pair(pair).name == pair
 
@@ -97,8 +97,24 @@ def test_traces_are_the_files_numbers_in_rows_padded_with_zero(traced_profile, t
 
 def test_a_pair_without_traces_says_so():
     assert load_model_pair("llama2").traces is None
-    with pytest.raises(ConfigError, match=r"measured requests to replay: .*the path of a \.json file.*, got 'llama2'"):
+    with pytest.raises(ConfigError, match=r"to replay: smollm2 or the path of a \.json file.*, got 'llama2'"):
         load_traces("llama2")
+
+
+def test_a_measured_pair_ships_with_its_requests():
+    file = resources.files("multispin_env.profiles").joinpath("smollm2.json")
+    assert len(file.read_bytes()) < 1_000_000
+    traces, tasks = load_traces("smollm2"), load_model_pair("smollm2").tasks
+    request_mean = traces.acceptance.sum(axis=1) / traces.length
+    for task in tasks:
+        own = request_mean[np.array(traces.task) == task.name]
+        assert len(own) >= 30
+        assert task.acceptance_mean == pytest.approx(own.mean(), abs=2e-3)
+        assert task.acceptance_std == pytest.approx(own.std(), abs=5e-3)
+    envs = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=4, scenario="trace", model_pair="smollm2")
+    envs.reset(seed=0)
+    *_, infos = envs.step(envs.action_space.sample())
+    assert np.all(infos["goodput"] > 0.0)
 
 
 def assert_refused(path, message):

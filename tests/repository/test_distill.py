@@ -188,6 +188,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
     first, last = rows[: len(TASKS)], rows[-len(TASKS) :]
     assert sum(row.acceptance for row in last) > sum(row.acceptance for row in first)
     assert card == json.loads((tmp_path / "run" / "draft" / "card.json").read_text())
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert distilled(target, tmp_path / "run") == (card, rows)  # nothing is left to do
     assert card["made_by"].startswith("python -m train distill --target")
     assert "--layers 0 2 --head-size 200" in card["made_by"]
