@@ -103,15 +103,21 @@ page is written by `python -m train reality`."""
 def _acceptance(folder: Path, findings: Findings) -> str:
     analysis = findings.analysis
     lines = [
-        (task.name, str(task.requests), str(task.tokens), task.mean.text(3), task.std.text(3))
+        (
+            task.name,
+            str(task.requests),
+            str(task.tokens),
+            *(value.text(3) for value in (task.mean, task.std, task.position_std)),
+        )
         for task in analysis.tasks
     ]
+    header = ("task", "requests", "tokens", "mean acceptance", "spread between requests", "between positions")
     _acceptance_picture(folder / "acceptance.png", findings)
     drift = analysis.acceptance
     own = drift.explained
     return f"""## Acceptance of tasks and requests
 
-{markdown_table(("task", "requests", "tokens", "mean acceptance", "spread between requests"), lines)}
+{markdown_table(header, lines)}
 
 ![The requests' mean acceptance beside Beta distributions](acceptance.png)
 
@@ -326,7 +332,7 @@ def _entries(folder: Path, findings: Findings) -> str:
         capsize=3,
     )
     for one, value, following in zip(sweep, values[:, 0], [*sweep[1:], None], strict=True):
-        if following is None or following.payload_bits > 1.1 * one.payload_bits:  # else its number is written over
+        if following is None or following.payload_bits > 3.5 * one.payload_bits:  # else its number is written over
             place = (one.payload_bits, value)
             axes.annotate(f"{one.retained_entries}", place, (6, -12), textcoords="offset points")
     axes.set_xscale("log")

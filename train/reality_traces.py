@@ -56,6 +56,7 @@ class TaskAcceptance:
         tokens: Tokens of their texts.
         mean: Mean, over requests, of the mean acceptance over a request's positions.
         std: The standard deviation of the same.
+        position_std: Standard deviation of the acceptance over all positions of the task's texts.
     """
 
     name: str
@@ -63,6 +64,7 @@ class TaskAcceptance:
     tokens: int
     mean: Estimate
     std: Estimate
+    position_std: Estimate
 
 
 @dataclass(frozen=True)
@@ -224,12 +226,15 @@ def _task(sample: _Sample, name: str, request_mean: FloatArray) -> TaskAcceptanc
     weights, values = sample.weights[:, rows] / len(rows), request_mean[rows]
     mean = weights @ values
     variance = np.maximum(weights @ np.square(values) - np.square(mean), 0.0)
+    tokens = weights @ sample.traces.length[rows]
+    first, second = (weights @ sample.sums(sample.traces.acceptance**power)[rows] / tokens for power in (1, 2))
     return TaskAcceptance(
         name=name,
         requests=len(rows),
         tokens=int(sample.traces.length[rows].sum()),
         mean=_estimate(mean),
         std=_estimate(np.sqrt(variance)),
+        position_std=_estimate(np.sqrt(np.maximum(second - np.square(first), 0.0))),
     )
 
 

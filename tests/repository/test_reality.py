@@ -221,6 +221,15 @@ def test_what_cannot_be_asked_is_refused_at_once(pair_file):
         Question(model_pair=str(pair_file), seeds=0)
 
 
+def test_spreads_between_requests_and_between_positions_are_told_apart():
+    rng = np.random.default_rng(0)
+    acceptance = np.clip(rng.choice([0.4, 0.6], (200, 1)) + rng.choice([-0.3, 0.3], (200, 400)), 0.0, 1.0)
+    (task,) = analyse(traces_of(acceptance), resamples=20).tasks
+    assert task.std.value == pytest.approx(0.1, abs=0.005)
+    assert task.position_std.value == pytest.approx(np.hypot(0.1, 0.3), abs=0.005)
+    assert task.position_std.low < task.position_std.value < task.position_std.high
+
+
 def test_without_drift_the_published_curve_is_fitted_by_the_moments_of_a_beta_distribution() -> None:
     def difference(shape: np.ndarray) -> np.ndarray:
         first, second = beta_parameters(*shape)
