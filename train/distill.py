@@ -214,8 +214,9 @@ def _evaluate(judge: Judge, corpus: Corpus, step: int, seconds: float, folder: R
 def _picture(folder: ResultsFolder[CurveRow]) -> None:
     """The learning curve of every task, ``curve.png``; bars are two standard errors long."""
     figure, (axes,) = new_figure(6.0, 3.6)
+    measured = folder.rows()
     for task in TASKS:
-        rows = [row for row in folder.rows() if row.task == task]
+        rows = [row for row in measured if row.task == task]
         errors = [row.standard_error for row in rows]
         axes.errorbar([row.step for row in rows], [row.acceptance for row in rows], yerr=errors, label=task)
     axes.set_ylim(bottom=0.0)

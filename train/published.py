@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
 
-from multispin_env.core.channel import ornstein_uhlenbeck
 from multispin_env.core.requests import beta_parameters
 from multispin_env.core.round import FloatArray
+from train.reality_traces import drifting_variate
 
 SOURCE = "Qwen2.5-0.5B -> 7B over 80 prompts, development log of the repository of arXiv 2606.20591"
 # Probability that at least k = 1..10 drafts of a round are accepted.
@@ -35,6 +36,7 @@ class Fit(NamedTuple):
     misfit: float
 
 
+@lru_cache
 def fit(share: float, correlation_tokens: float) -> Fit:
     """Fits the rate's distribution to the published curve.
 
@@ -45,11 +47,8 @@ def fit(share: float, correlation_tokens: float) -> Fit:
         correlation_tokens: ``drift_correlation_tokens``.
     """
     generator = np.random.default_rng(_SEED)
-    lasting, *innovations = generator.standard_normal((1 + len(REACHED), _TEXTS))
-    drift = [innovations[0]]
-    for innovation in innovations[1:]:
-        drift.append(ornstein_uhlenbeck(drift[-1], np.array(1.0 / correlation_tokens), innovation))
-    variate = np.sqrt(1.0 - share) * lasting + np.sqrt(share) * np.array(drift)
+    normals = generator.standard_normal((1 + len(REACHED), _TEXTS))
+    variate = drifting_variate(normals[0], normals[1:], share, correlation_tokens)
 
     def difference(shape: FloatArray) -> FloatArray:
         table = special.betaincinv(*beta_parameters(*shape), special.ndtr(_VARIATES))

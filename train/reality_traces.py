@@ -524,6 +524,25 @@ def _independent(sample: _Sample, rate: FloatArray) -> FloatArray:
     return np.stack(per_round, axis=1) - 1.0
 
 
+def drifting_variate(
+    lasting: FloatArray, innovations: FloatArray, share: float, correlation_tokens: float
+) -> FloatArray:
+    """The standard normal variate of a rate that drifts from token to token, (positions, requests).
+
+    Args:
+        lasting: What stays for each request, standard normal, (requests,).
+        innovations: What moves the rest, standard normal, (positions, requests).
+        share: ``drift_share``.
+        correlation_tokens: ``drift_correlation_tokens``.
+    """
+    drift = innovations.copy()
+    for position in range(1, len(drift)):
+        drift[position] = ornstein_uhlenbeck(
+            drift[position - 1], np.array(1.0 / correlation_tokens), innovations[position]
+        )
+    return np.sqrt(1.0 - share) * lasting + np.sqrt(share) * drift
+
+
 def drifting_rates(
     mean: FloatArray,
     std: float,
@@ -546,12 +565,7 @@ def drifting_rates(
         (requests, positions).
     """
     innovations = generator.standard_normal((positions, len(mean)))
-    drift = innovations.copy()
-    for position in range(1, positions):
-        drift[position] = ornstein_uhlenbeck(
-            drift[position - 1], np.array(1.0 / correlation_tokens), innovations[position]
-        )
-    variate = np.sqrt(1.0 - share) * generator.standard_normal(len(mean)) + np.sqrt(share) * drift
+    variate = drifting_variate(generator.standard_normal(len(mean)), innovations, share, correlation_tokens)
     return special.betaincinv(*beta_parameters(mean, _possible(std, mean)), special.ndtr(variate)).T
 
 

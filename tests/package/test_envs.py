@@ -246,7 +246,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
         (
             {"model_pair": "gpt"},
             ValueError,
-            "model_pair must be one of llama2, .*smollm2, or the path .*, got 'gpt'",
+            "model_pair must be one of llama2, qwen3.5, smollm2, or the path .*, got 'gpt'",
         ),
         ({"bandwidth": "equal"}, ValueError, "bandwidth must be one of 'agent', 'optimal', got 'equal'"),
         ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),

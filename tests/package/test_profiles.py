@@ -97,7 +97,8 @@ def test_traces_are_the_files_numbers_in_rows_padded_with_zero(traced_profile, t
 
 def test_a_pair_without_traces_says_so():
     assert load_model_pair("llama2").traces is None
-    with pytest.raises(ConfigError, match=r"to replay: smollm2 or the path of a \.json file.*, got 'llama2'"):
+    message = r"measured requests to replay: smollm2 or the path of a \.json file.*, got 'llama2'"
+    with pytest.raises(ConfigError, match=message):
         load_traces("llama2")
 
 
