@@ -33,11 +33,11 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
         allocation: The decision.
         latency_s: How long the round took, (lanes,); counts where the fading does not age.
     """
-    log_tokens = np.log(expected_tokens(view.acceptance_rate, allocation.draft_length))
+    tokens = expected_tokens(view.acceptance_rate, allocation.draft_length)
     ages = view.config.channel.fading_correlation_time_s > 0.0
     seconds = expected_round_s(view, allocation, INSTANTS_S) if ages else latency_s
     average = average_round(view.config)
-    worth = np.sum(long_run_worth(view, log_tokens), axis=-1)
+    worth = np.sum(long_run_worth(view, tokens), axis=-1)
     return (worth - long_run_price(view) * seconds) / (average.goodput * average.latency_s)
 
 

@@ -10,26 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from baselines.beliefs import acceptance_belief
 from baselines.controller import Controller
 from multispin_env import Allocation, RoundView
 from multispin_env.core import TrueView
-from multispin_env.core.requests import beta_parameters
 from multispin_env.core.round import LN_2, FloatArray, expected_tokens, goodput, spectral_efficiency
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
 
 
 def posterior_acceptance(view: RoundView) -> FloatArray:
-    """Mean acceptance of each user's request given what it has had accepted, (lanes, users).
-
-    The prior is the Beta distribution of the task's mean and spread; where there is no spread the mean is known.
-    """
-    mean, std = view.task_acceptance_mean, view.task_acceptance_std
-    known = std == 0.0
-    first, second = beta_parameters(mean, np.where(known, 1.0, std))
-    # The stand-in spread gives no valid Beta, so the unused branch may divide by zero.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        posterior = (first + view.request_accepted) / (first + second + view.request_tested)
-    return np.where(known, mean, posterior)
+    """Mean acceptance of each user's request, now, given what it has had accepted, (lanes, users)."""
+    return acceptance_belief(view).mean
 
 
 class PosteriorAcceptance(Controller):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from baselines.aged import Arrival, Uploads, rate_quantile
 from baselines.beliefs import (
     Evidence,
+    acceptance_belief,
     acceptance_powers,
     expected_log_tokens,
-    recent_evidence,
+    lasting,
     tokens_per_round,
 )
 from baselines.controller import Controller
@@ -148,7 +149,7 @@ class _Planner(Controller):
 
     def act(self, view: RoundView) -> Allocation:
         """The best allocation found."""
-        evidence = recent_evidence(view)
+        evidence = acceptance_belief(view)
         worth, price = self._sought(view, evidence)
         if view.config.channel.fading_correlation_time_s == 0.0:
             return _for_known_rates(view, evidence, worth, price)
@@ -182,45 +183,49 @@ class Stochastic(_Planner):
 class LongRun(_Planner):
     """The stochastic optimum of the long run (ours): what a round adds to tokens over seconds of many rounds.
 
-    A second has one price then, whatever the round. And a token is not worth the same in every request: a request's
-    tokens come in any case, what a decision changes is the rounds that they take, and hard requests take most of them.
-    With r(t) tokens a round where the user's text has come to token t, a user gains ``1 / mean_t(1 / r(t))`` tokens a
-    round over a long text. Its change with r(t), counted by rounds, is ``g d ln r(t)`` with g the user's tokens a
-    round: so a draft is worth ``g E[ln E[N | alpha, L]]``. Where a user's acceptance never changes that is eq. 12
-    itself.
+    A second has one price then, whatever the round. And where a request's acceptance lasts a token is not worth the
+    same in every request: a request's tokens come in any case, what a decision changes is the rounds that they take,
+    and hard requests take most of them. With r(t) tokens a round where the user's text has come to token t, a user
+    gains ``1 / mean_t(1 / r(t))`` tokens a round over a long text. Its change with r(t), counted by rounds, is
+    ``g d ln r(t)`` with g the user's tokens a round: so a draft is worth ``g E[ln E[N | alpha, L]]``. Where acceptance
+    is known, or drifts so that every request meets all of it, a token is worth a token, and a draft ``E[N | L]``.
 
-    g and the price are taken from the average round of the system: nothing is tuned.
+    g and the price are taken from the average round of the system: nothing is tuned. (The price that goes with the
+    seconds expected in aged fading is lower, and came out worse in `mobile`: waits that no expectation of a few rounds
+    holds decide over episodes.)
     """
 
     name = "long-run"
 
     def _sought(self, view: RoundView, evidence: Evidence) -> tuple[FloatArray, FloatArray | None]:
-        longest = view.config.max_draft_length
-        return long_run_worth(view, expected_log_tokens(evidence, longest)), long_run_price(view)
+        lasts, longest = lasting(view)[..., np.newaxis], view.config.max_draft_length
+        worth = np.cumsum(acceptance_powers(evidence, longest), axis=-1)
+        if lasts.any():
+            lasting_worth = _average_tokens(view)[..., np.newaxis] * expected_log_tokens(evidence, longest)
+            worth = np.where(lasts, lasting_worth, worth)
+        return worth, long_run_price(view)
 
 
-def long_run_worth(view: RoundView, log_tokens: FloatArray) -> FloatArray:
-    """What drafts are worth to a user's tokens in the long run, in tokens; see :class:`LongRun`.
+def long_run_worth(view: RoundView, tokens: FloatArray) -> FloatArray:
+    """What drafts are worth to a user's tokens in the long run where acceptance is known; see :class:`LongRun`.
 
     Args:
         view: The rounds.
-        log_tokens: (Expected) logarithm of the tokens gained, (lanes, users, ...).
+        tokens: Expected tokens gained by eq. 12, (lanes, users).
+
+    Returns:
+        Tokens, (lanes, users).
     """
-    per_round, steady = (
-        array.reshape(array.shape + (1,) * (log_tokens.ndim - array.ndim))
-        for array in (_tokens_per_round(view), view.task_acceptance_std == 0.0)
-    )
-    return np.where(steady, np.exp(log_tokens), per_round * log_tokens)
+    return np.where(lasting(view), _average_tokens(view) * np.log(tokens), tokens)
 
 
 def long_run_price(view: RoundView) -> FloatArray:
     """Tokens that a second is worth in the long run, (lanes,)."""
-    return np.sum(_tokens_per_round(view), axis=-1) / average_round(view.config).latency_s
+    return np.sum(_average_tokens(view), axis=-1) / average_round(view.config).latency_s
 
 
-def _tokens_per_round(view: RoundView) -> FloatArray:
-    length = average_round(view.config).draft_length
-    return tokens_per_round(view.task_acceptance_mean, view.task_acceptance_std, length)
+def _average_tokens(view: RoundView) -> FloatArray:
+    return tokens_per_round(view, np.full(view.task_acceptance_mean.shape, average_round(view.config).draft_length))
 
 
 def _for_known_rates(view: RoundView, evidence: Evidence, worth: FloatArray, price: FloatArray | None) -> Allocation:

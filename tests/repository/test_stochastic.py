@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from baselines import make_controller, posterior_acceptance
+from baselines import make_controller
 from baselines.aged import amplitude_below, expected_round_s, rate_quantile
-from baselines.beliefs import acceptance_powers, expected_log_tokens, recent_evidence, tokens_per_round
+from baselines.beliefs import acceptance_belief, acceptance_powers, expected_log_tokens, tokens_per_round
 from baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
-from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
+from multispin_env.core.requests import beta_parameters
 from multispin_env.core.round import expected_tokens
-from multispin_env.optimal import RoundProblem, equalize_bandwidth
+from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth
 from train.rollout import play
 
 
@@ -31,7 +32,7 @@ def test_where_everything_is_known_it_is_the_heterogeneous_optimum() -> None:
 
 def test_with_known_rates_expected_tokens_over_seconds_are_at_least_the_posterior_controller_s() -> None:
     view = simulator(make_config("requests"), 64, rounds=10).view()
-    powers = acceptance_powers(recent_evidence(view), view.config.max_draft_length)
+    powers = acceptance_powers(acceptance_belief(view), view.config.max_draft_length)
 
     def value(allocation: Allocation) -> np.ndarray:
         upload_s = view.config.payload_bits / (view.config.bandwidth_hz * view.observed_spectral_efficiency)
@@ -45,25 +46,40 @@ def test_with_known_rates_expected_tokens_over_seconds_are_at_least_the_posterio
     assert gain.mean() > 1.001
 
 
-def test_evidence_is_the_posterior_without_drift_and_better_than_it_with_drift() -> None:
-    steady = simulator(make_config("requests"), 8, rounds=12).view()
-    assert np.allclose(recent_evidence(steady).mean, posterior_acceptance(steady), rtol=1e-12)
-    drifting = simulator(make_config("mobile"), 40, rounds=12).true_view()
-    ours, plain = (
-        np.mean((mean - drifting.acceptance_rate) ** 2)
-        for mean in (recent_evidence(drifting).mean, posterior_acceptance(drifting))
+def conjugate_mean(view: RoundView) -> np.ndarray:
+    first, second = beta_parameters(view.task_acceptance_mean, view.task_acceptance_std)
+    return (first + view.request_accepted) / (first + second + view.request_tested)
+
+
+def test_without_drift_the_belief_is_the_conjugate_posterior() -> None:
+    view = simulator(make_config("requests"), 8, rounds=12).view()
+    belief = acceptance_belief(view)
+    assert np.allclose(belief.mean, conjugate_mean(view), rtol=1e-12)
+    prior = sum(beta_parameters(view.task_acceptance_mean, view.task_acceptance_std))
+    assert np.allclose(belief.first + belief.second, prior + view.request_tested, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("share", "tokens"), [(0.5, 20.0), (0.9, 2.5), (1.0, 10.0)])
+def test_with_drift_the_belief_is_better_than_the_conjugate_posterior_and_than_none(
+    share: float, tokens: float
+) -> None:
+    drift = {"requests": {"drift_share": share, "drift_correlation_tokens": tokens}}
+    view = simulator(make_config("mobile", config=drift), 60, rounds=12).true_view()
+    ours, plain, prior = (
+        np.mean((mean - view.acceptance_rate) ** 2)
+        for mean in (acceptance_belief(view).mean, conjugate_mean(view), view.task_acceptance_mean)
     )
-    assert ours < 0.85 * plain
+    assert ours < 0.85 * min(plain, prior)
 
 
 def test_acceptance_powers_are_the_moments_of_the_belief() -> None:
     view = simulator(make_config("mobile"), 2, rounds=4).view()
-    evidence = recent_evidence(view)
+    evidence = acceptance_belief(view)
     powers = acceptance_powers(evidence, 6)
     draws = np.random.default_rng(0).beta(evidence.first, evidence.second, (200_000, *evidence.first.shape))
     for length in (0, 1, 6):
         assert np.allclose(powers[..., length], np.mean(draws**length, axis=0), atol=5e-3)
-    known = recent_evidence(simulator(make_config("paper"), 2).view())
+    known = acceptance_belief(simulator(make_config("paper"), 2).view())
     assert np.allclose(
         np.cumsum(acceptance_powers(known, 9), axis=2)[..., 9], expected_tokens(known.mean, 9), rtol=1e-12
     )
@@ -125,29 +141,31 @@ def test_in_mobile_it_is_expected_to_beat_the_robust_controller_in_most_rounds(p
 
 
 def test_expected_logarithms_are_those_of_the_belief() -> None:
-    evidence = recent_evidence(simulator(make_config("mobile"), 2, rounds=4).view())
+    evidence = acceptance_belief(simulator(make_config("mobile"), 2, rounds=4).view())
     found = expected_log_tokens(evidence, 8)
     draws = np.random.default_rng(0).beta(evidence.first, evidence.second, (100_000, *evidence.first.shape))
     for length in (0, 1, 8):
         assert np.allclose(found[..., length], np.mean(np.log(expected_tokens(draws, length)), axis=0), atol=0.01)
-    known = recent_evidence(simulator(make_config("paper"), 2).view())
+    known = acceptance_belief(simulator(make_config("paper"), 2).view())
     assert np.allclose(expected_log_tokens(known, 9)[..., 9], np.log(expected_tokens(known.mean, 9)))
 
 
-def test_tokens_per_round_are_those_of_a_long_list_of_requests() -> None:
-    mean, std, length, tokens = 0.74, 0.31, 6, 400
-    rng = np.random.default_rng(0)
-    concentration = mean * (1.0 - mean) / std**2 - 1.0
-    rounds = sum(
-        tokens / expected_tokens(alpha, length)
-        for alpha in rng.beta(mean * concentration, (1.0 - mean) * concentration, 50_000)
-    )
-    found = tokens_per_round(np.array([mean, mean]), np.array([std, 0.0]), length)
-    assert found[0] == pytest.approx(50_000 * tokens / rounds, rel=0.02)
-    assert found[1] == pytest.approx(expected_tokens(mean, length))
+@pytest.mark.parametrize("drift_share", [0.0, 1.0])
+def test_tokens_per_round_are_those_of_a_long_list_of_requests(drift_share: float) -> None:
+    """Requests of one rate each take rounds by it; where every round has a rate of its own, rounds are alike."""
+    tasks = [{"name": "any", "acceptance_mean": 0.74, "acceptance_std": 0.31}]
+    drift = {"drift_share": drift_share, "drift_correlation_tokens": 0.01}
+    view = simulator(make_config("requests", config={"num_users": 2, "requests": {"tasks": tasks, **drift}}), 1).view()
+    first, second = beta_parameters(0.74, 0.31)
+    tokens = expected_tokens(np.random.default_rng(0).beta(first, second, 50_000), 6)
+    expected = 1.0 / np.mean(1.0 / tokens) if drift_share == 0.0 else np.mean(tokens)
+    assert np.allclose(tokens_per_round(view, np.full((1, 2), 6)), expected, rtol=0.02)
+    known = simulator(make_config("paper"), 1).view()
+    lengths = np.arange(1, 21)[np.newaxis]
+    assert np.allclose(tokens_per_round(known, lengths), expected_tokens(known.task_acceptance_mean, lengths))
 
 
-def test_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text() -> None:
+def test_where_acceptance_lasts_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text() -> None:
     """A text half of whose tokens come at 1.3 a round and half at 6: by the derivative, and by counting."""
     view = simulator(make_config("requests", config={"num_users": 1}), 1).view()
 
@@ -155,7 +173,7 @@ def test_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text()
         return 0.5 / easy + 0.5 / hard
 
     def worth(tokens: float) -> float:
-        return float(long_run_worth(view, np.log([[tokens]]))[0, 0])
+        return float(long_run_worth(view, np.array([[tokens]]))[0, 0])
 
     speeds, step = (6.0, 1.3), 1e-5
     ratios = []
@@ -167,11 +185,19 @@ def test_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text()
     assert ratios[0] == pytest.approx(ratios[1], rel=1e-3)
 
 
+def test_where_acceptance_drifts_a_token_is_worth_a_token() -> None:
+    view = simulator(make_config("mobile", config={"num_users": 3}), 2).view()
+    tokens = np.array([[1.3, 2.0, 6.0]] * 2)
+    assert np.array_equal(long_run_worth(view, tokens), tokens)
+
+
 @pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_with_known_rates_the_long_run_s_choice_is_its_best_among_neighbours(pair: str) -> None:
     view = simulator(make_config("requests", pair, {"num_users": 4}), 16, rounds=6).view()
     longest = view.config.max_draft_length
-    table, price = long_run_worth(view, expected_log_tokens(recent_evidence(view), longest)), long_run_price(view)
+    per_round = tokens_per_round(view, np.full((16, 4), average_round(view.config).draft_length))
+    table = per_round[..., np.newaxis] * expected_log_tokens(acceptance_belief(view), longest)
+    price = long_run_price(view)
 
     def value(length: np.ndarray) -> np.ndarray:
         latency_s, _ = equalize_bandwidth(RoundProblem.from_view(view), length)
