@@ -199,7 +199,7 @@ class RequestConfig(Checked):
     tasks: tuple[TaskConfig, ...]
     acceptance_spread: float = real(0.0, 1.0, default=0.0)
     drift_share: float = real(0.0, 1.0, default=0.0)
-    drift_correlation_tokens: float = real(0.0, open_low=True, default=5.0)
+    drift_correlation_tokens: float = real(0.0, open_low=True, default=20.0)
     prompts_per_user: int = whole(1, 10_000, default=50)
     tokens_low: int = whole(1, 1_000_000, default=32)
     tokens_high: int = whole(1, 1_000_000, default=256)

@@ -242,7 +242,8 @@ def test_the_scenarios_build_on_each_other_as_documented(model_pair):
     assert mobile.channel.shadowing_std_db > 0.0
     assert 0.0 < mobile.requests.drift_share < 1.0
     still = {"fading_correlation_time_s": 0.0, "shadowing_std_db": 0.0}
-    assert mobile.updated({"channel": still, "requests": {"drift_share": 0.0}}) == requests
+    lasting = {"drift_share": 0.0, "drift_correlation_tokens": requests.requests.drift_correlation_tokens}
+    assert mobile.updated({"channel": still, "requests": lasting}) == requests
 
 
 def test_trace_is_mobile_with_the_pairs_own_requests(traced_pair):
