@@ -209,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         "tune",
         help="tune the robust controller's two margins",
         description="Plays the robust controller on a grid of rate quantile and posterior weight in `mobile`, on "
-        "training seeds, for each pair; writes the rows as they come, margins.json and margins.png. "
+        "training seeds, for each pair of the package; writes the rows as they come, margins.json and margins.png. "
         "baselines/margins.json is the committed result.",
     )
     _add_output(tuning)

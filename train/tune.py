@@ -12,14 +12,14 @@ import numpy as np
 from rich.progress import Progress
 
 from baselines import Margins, Robust
-from multispin_env import PAPER_PAIRS, make_config
+from multispin_env import MODEL_PAIRS, make_config
 from train.figures import new_figure, save
 from train.results import ResultsFolder
 from train.rollout import play
 from train.statistics import interquartile_mean
 
 DEFAULT_SEEDS = 64
-RATE_QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+RATE_QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 POSTERIOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -49,7 +49,7 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
     Raises:
         FileExistsError: The folder holds something else.
     """
-    systems = {pair: make_config("mobile", pair) for pair in PAPER_PAIRS}
+    systems = {pair: make_config("mobile", pair) for pair in MODEL_PAIRS}
     grid = list(itertools.product(RATE_QUANTILES, POSTERIOR_WEIGHTS))
     manifest = {"seeds": seeds, "grid": grid, "systems": {pair: system.to_dict() for pair, system in systems.items()}}
     folder = ResultsFolder(output, manifest, TuningRow)
@@ -65,7 +65,7 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
 
     rows = folder.rows()
     best = {
-        pair: max((r for r in rows if r.model_pair == pair), key=lambda row: row.goodput_tok_s) for pair in PAPER_PAIRS
+        pair: max((r for r in rows if r.model_pair == pair), key=lambda row: row.goodput_tok_s) for pair in MODEL_PAIRS
     }
     margins = {
         "command": f"python -m train tune --seeds {seeds}",
@@ -85,8 +85,8 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
 
 
 def _picture(path: Path, rows: list[TuningRow]) -> None:
-    figure, axes = new_figure(9.0, 4.0, columns=len(PAPER_PAIRS))
-    for pair, panel in zip(PAPER_PAIRS, axes, strict=True):
+    figure, axes = new_figure(4.5 * len(MODEL_PAIRS), 4.0, columns=len(MODEL_PAIRS))
+    for pair, panel in zip(MODEL_PAIRS, axes, strict=True):
         found = {(r.rate_quantile, r.posterior_weight): r.goodput_tok_s for r in rows if r.model_pair == pair}
         values = np.array([[found[q, w] for q in RATE_QUANTILES] for w in POSTERIOR_WEIGHTS])
         panel.imshow(values, aspect="auto", origin="lower", cmap="viridis")
@@ -94,7 +94,7 @@ def _picture(path: Path, rows: list[TuningRow]) -> None:
         for row, column in np.ndindex(values.shape):
             shade = "white" if values[row, column] < 0.5 * (values.min() + values.max()) else "black"
             panel.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=8, color=shade)
-        panel.set_xticks(range(len(RATE_QUANTILES)), [f"{quantile:g}" for quantile in RATE_QUANTILES])
+        panel.set_xticks(range(len(RATE_QUANTILES)), [f"{quantile:g}" for quantile in RATE_QUANTILES], fontsize=8)
         panel.set_yticks(range(len(POSTERIOR_WEIGHTS)), [f"{weight:g}" for weight in POSTERIOR_WEIGHTS])
         panel.set_xlabel("rate quantile counted on")
         panel.set_ylabel("weight of the posterior acceptance")
