@@ -277,7 +277,7 @@ def _goodput(path: Path, results: Results) -> None:
                 value, low, high = results.mean(name, player)
                 panel.errorbar(place, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
                 panel.annotate(
-                    f"{value:.0f}", (place, value), (6, 0), textcoords="offset points", va="center", fontsize=7
+                    f"{value:.0f}", (place, high), (0, 4), textcoords="offset points", ha="center", fontsize=7
                 )
             labels = [player.removeprefix(f"{name}-") for player, _ in players]
             panel.set_xticks(range(len(players)), labels, rotation=60, ha="right", fontsize=8)
