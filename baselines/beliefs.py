@@ -11,7 +11,7 @@ from scipy import special
 
 from multispin_env import RoundView
 from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import FloatArray, IntArray, expected_tokens
+from multispin_env.core.round import FloatArray, expected_tokens
 
 # Acceptances on which a Beta distribution is weighed; dense at both ends, where the measured ones have their mass.
 _NODES = np.concatenate([np.geomspace(1e-4, 0.05, 12), np.linspace(0.08, 0.92, 28), 1.0 - np.geomspace(0.05, 1e-4, 12)])
@@ -101,19 +101,22 @@ def lasting(view: RoundView) -> NDArray[np.bool_]:
     return (view.task_acceptance_std > 0.0) & (view.config.requests.drift_share <= 0.5)
 
 
-def tokens_per_round(view: RoundView, draft_length: IntArray) -> FloatArray:
+def tokens_per_round(view: RoundView, draft_length: int) -> FloatArray:
     """Tokens a round over many requests of each user's task, (lanes, users).
 
     Where acceptance lasts for a request that is the harmonic mean, as hard requests take more rounds.
 
     Args:
         view: The users.
-        draft_length: Of every draft of a user, (lanes, users).
+        draft_length: Of every draft.
     """
-    of_user = np.stack([view.task_acceptance_mean, view.task_acceptance_std, lasting(view), draft_length], axis=-1)
-    kinds, kind = np.unique(of_user.reshape(-1, 4), axis=0, return_inverse=True)
-    tokens = [_tokens_per_round(mean, std, bool(harmonic), int(length)) for mean, std, harmonic, length in kinds]
-    return np.array(tokens)[kind].reshape(draft_length.shape)
+    mean, std, lasts = view.task_acceptance_mean, view.task_acceptance_std, lasting(view)
+    tasks, first, task = np.unique(mean + 1j * std, return_index=True, return_inverse=True)
+    tokens = [
+        _tokens_per_round(float(one.real), float(one.imag), bool(harmonic), draft_length)
+        for one, harmonic in zip(tasks, lasts.ravel()[first], strict=True)
+    ]
+    return np.array(tokens)[task].reshape(mean.shape)
 
 
 @lru_cache(maxsize=1024)

@@ -225,7 +225,7 @@ def long_run_price(view: RoundView) -> FloatArray:
 
 
 def _average_tokens(view: RoundView) -> FloatArray:
-    return tokens_per_round(view, np.full(view.task_acceptance_mean.shape, average_round(view.config).draft_length))
+    return tokens_per_round(view, average_round(view.config).draft_length)
 
 
 def _for_known_rates(view: RoundView, evidence: Evidence, worth: FloatArray, price: FloatArray | None) -> Allocation:

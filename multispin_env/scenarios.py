@@ -35,7 +35,7 @@ _MOBILE: dict[str, Any] = {
     "requests": {
         "acceptance_spread": 1.0,
         # Ours, by `python -m train reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
-        # [3.3, 16.8] tokens, of the tiny pair's .97 over 2.5. The Pr(accepted >= k) published of Qwen2.5-0.5B -> 7B
+        # [3.3, 16.8] tokens, of the tiny pair's .97 over 2.4. The Pr(accepted >= k) published of Qwen2.5-0.5B -> 7B
         # (.61 .46 .39 .31 .28 .25 .19 .16 .14 .11; development log of arXiv 2606.20591) is met best by .9 to 1 over 5
         # tokens, with a spread of .34, about that of Table I.
         "drift_share": 0.9,

@@ -159,10 +159,10 @@ def test_tokens_per_round_are_those_of_a_long_list_of_requests(drift_share: floa
     first, second = beta_parameters(0.74, 0.31)
     tokens = expected_tokens(np.random.default_rng(0).beta(first, second, 50_000), 6)
     expected = 1.0 / np.mean(1.0 / tokens) if drift_share == 0.0 else np.mean(tokens)
-    assert np.allclose(tokens_per_round(view, np.full((1, 2), 6)), expected, rtol=0.02)
+    assert np.allclose(tokens_per_round(view, 6), expected, rtol=0.02)
     known = simulator(make_config("paper"), 1).view()
-    lengths = np.arange(1, 21)[np.newaxis]
-    assert np.allclose(tokens_per_round(known, lengths), expected_tokens(known.task_acceptance_mean, lengths))
+    for length in range(1, 21):
+        assert np.allclose(tokens_per_round(known, length), expected_tokens(known.task_acceptance_mean, length))
 
 
 def test_where_acceptance_lasts_the_worth_of_a_draft_is_its_effect_on_tokens_a_round_over_a_long_text() -> None:
@@ -195,7 +195,7 @@ def test_where_acceptance_drifts_a_token_is_worth_a_token() -> None:
 def test_with_known_rates_the_long_run_s_choice_is_its_best_among_neighbours(pair: str) -> None:
     view = simulator(make_config("requests", pair, {"num_users": 4}), 16, rounds=6).view()
     longest = view.config.max_draft_length
-    per_round = tokens_per_round(view, np.full((16, 4), average_round(view.config).draft_length))
+    per_round = tokens_per_round(view, average_round(view.config).draft_length)
     table = per_round[..., np.newaxis] * expected_log_tokens(acceptance_belief(view), longest)
     price = long_run_price(view)
 
