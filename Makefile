@@ -26,8 +26,8 @@ $(VENV)/dev: $(VENV)/pip pyproject.toml
 	touch $@
 
 demo: $(VENV)/train
-	OMP_NUM_THREADS=1 $(BIN)/python -m train fit --scenario mobile --hyperparameters '{"frames": 65536}' --output $(DEMO)-agent
-	OMP_NUM_THREADS=1 $(BIN)/python -m train benchmark --scenario mobile --model-pair llama2 --seeds 32 \
+	OMP_NUM_THREADS=1 $(BIN)/multispin fit --scenario mobile --hyperparameters '{"frames": 65536}' --output $(DEMO)-agent
+	OMP_NUM_THREADS=1 $(BIN)/multispin benchmark --scenario mobile --model-pair llama2 --seeds 32 \
 		--policy $(DEMO)-agent/policies/mobile-llama2-seed0 --output $(DEMO)
 
 test: $(VENV)/dev
