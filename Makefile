@@ -1,7 +1,7 @@
 # make demo         set up .venv, train an agent and play it beside the controllers: minutes, ends in a table and a report
 # make test         set up .venv and run the tests
 # make test-latest  the tests on the newest versions that pyproject.toml admits, in .venv-latest
-# make check        lint and types
+# make check        lint, types and spelling
 # make lock         resolve the versions of requirements/ anew
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +43,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell $$(git ls-files '*.py' '*.md' '*.toml' '*.yaml' '*.yml')
 
 # The project itself is left out (as "unsafe"): it is installed from here.
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-options --no-emit-index-url --no-emit-find-links \
