@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from multispin_env.config import SystemConfig
+from multispin_env.config import SystemConfig, check_number, shown, whole
 from multispin_env.core.channel import make_channel
 from multispin_env.core.devices import Devices
 from multispin_env.core.equations import Allocation, FloatArray, IntArray, goodput, upload_latency_s
@@ -54,16 +53,14 @@ class Simulator:
 
     Raises:
         TypeError: ``config`` is no :class:`~multispin_env.config.SystemConfig`.
-        ValueError: ``num_envs`` is no integer of at least 1.
+        ConfigError: ``num_envs`` is no integer from 1 to a million, or what the configuration replays is not there.
     """
 
     def __init__(self, config: SystemConfig, num_envs: int) -> None:
         if not isinstance(config, SystemConfig):
-            raise TypeError(f"config must be a SystemConfig, as make_config returns, got {reprlib.repr(config)}")
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer of at least 1, got {reprlib.repr(num_envs)}")
+            raise TypeError(f"config must be a SystemConfig, as make_config returns, got {shown(config)}")
         self.config = config
-        self.num_envs = int(num_envs)
+        self.num_envs = int(check_number("num_envs", num_envs, whole(1, 1_000_000).metadata))
         self._channel = make_channel(config.channel, config.num_users, config.episode_rounds)
         self._devices = Devices(config)
         self._requests = make_requests(config)
@@ -177,7 +174,7 @@ class Simulator:
 
     def _check_allocation(self, allocation: object) -> None:
         if not isinstance(allocation, Allocation):
-            raise TypeError(f"allocation must be an Allocation, got {reprlib.repr(allocation)}")
+            raise TypeError(f"allocation must be an Allocation, got {shown(allocation)}")
         shape = self.num_envs, self.config.num_users
         for name, values in allocation._asdict().items():
             found = values.shape if isinstance(values, np.ndarray) else type(values).__name__
