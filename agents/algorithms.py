@@ -21,7 +21,7 @@ from agents.networks import Shape
 from agents.rewards import LongRunReward
 from agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SystemConfig
-from multispin_env.envs.codec import check_choice
+from multispin_env.envs.checks import check_choice
 from multispin_env.sb3 import SB3VecEnv
 
 # What may be nothing, and what is a share.
