@@ -3,11 +3,11 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from multispin_agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
+from multispin_agents.rewards import LongRunReward, long_run_reward
+from multispin_baselines import make_controller
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
-from agents.rewards import LongRunReward, long_run_reward
-from baselines import make_controller
 from multispin_env import Allocation
 from multispin_env.core.equations import expected_tokens
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous

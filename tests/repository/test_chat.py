@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from multispin_train import chat as command
+from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
 from rich.console import Console
 
 from multispin_env import Simulator
 from multispin_env.core.requests import GenerationState
-from train import chat as command
-from train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
 
 
 def console(**options):

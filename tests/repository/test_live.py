@@ -10,16 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from multispin_baselines import make_controller
 from stable_baselines3.common import env_checker
 
-from baselines import make_controller
 from multispin_env import Allocation, Simulator, make_config
 from multispin_env.config import ConfigError
+from multispin_env.evaluation.rollout import play
 from multispin_env.sb3 import make_sb3_vec_env
 from multispin_env.speculative.live import load_pair_and_prompts
 from multispin_env.speculative.models import TINY
 from multispin_env.speculative.prompts import read_prompts
-from train.rollout import play
 
 IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 HETEROGENEOUS = IDS[1]

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from multispin_train import measure as command
+from multispin_train.measure import SCALE, Measurement, RequestRow, TimingRow, measure, summary
 from rich.progress import Progress
 
 from multispin_env import make_config
+from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.profiles import load_model_pair
-from train import measure as command
-from train.measure import SCALE, Measurement, RequestRow, TimingRow, measure, summary
-from train.results import ResultsFolder
 
 PROMPTS = [
     ("code", "def f(x):\n"),
