@@ -73,7 +73,7 @@ def test_minari_records_infos_and_makes_the_environment_again(monkeypatch, tmp_p
 @pytest.mark.parametrize("name", ["DummyVectorEnv", "SubprocVectorEnv", "ShmemVectorEnv"])
 def test_tianshou_steps_a_batch(name):
     tianshou = pytest.importorskip("tianshou.env")
-    envs = getattr(tianshou, name)([lambda: gym.make(HETEROGENEOUS, config=CONFIG)] * 2)
+    envs = getattr(tianshou, name)([lambda: gym.make(f"multispin_env:{HETEROGENEOUS}", config=CONFIG)] * 2)
     envs.seed([1, 2])
     envs.reset()
     for _ in range(7):
