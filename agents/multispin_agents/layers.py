@@ -90,7 +90,7 @@ class ResidualAction(gym.ActionWrapper[NDArray[np.float32], NDArray[np.float32],
         return self._system.encode_action(residual(tilts[np.newaxis], self._system.round_view()))
 
 
-class VectorResidualAction(VectorWrapper):  # type: ignore[type-arg]  # generic from Gymnasium 1.4 on, and not before
+class VectorResidualAction(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only
     """The vector environment under :func:`residual` actions, (lanes, 2 users), in any autoreset mode.
 
     Only actions change: observations, final ones included, pass through untouched.
