@@ -34,7 +34,7 @@ class LearnedController(Controller):
     """
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
-        self.name = name  # type: ignore[misc]
+        self.name = name
         self.layer = check_choice("action", layer, tuple(LAYERS))
         self.trained_on = config
         self._actor = actor

@@ -124,7 +124,7 @@ class Protocol:
             "world": world_probe(system),
             "players": {contestant.name: contestant.identity for contestant in self.contestants},
         }
-        return ResultsFolder(path, manifest, Row, grows=("players",))
+        return ResultsFolder(path, manifest, Row, grows="players", key="controller")
 
 
 def run_benchmark(
