@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from multispin_env.config import SystemConfig
+from multispin_env.config import SystemConfig, shown
 from multispin_env.profiles import load_model_pair, load_traces
 
 # Ours: fitted to figures 6 to 8 by `multispin calibrate`. The paper prints N0 but no transmit power, and an
@@ -102,7 +102,7 @@ def make_config(
         ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
     """
     if not isinstance(scenario, str) or scenario not in SCENARIOS:
-        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {scenario!r}")
+        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
     pair = load_model_pair(model_pair)
     system = SystemConfig.from_dict(
         {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multispin_env import Allocation
 from multispin_env.core import TrueView
-from multispin_env.core.round import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.optimal import average_round
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from multispin_env import Simulator, SystemConfig
 from multispin_env.core import TrueView
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.evaluation.controller import Controller
 
@@ -89,7 +89,7 @@ def play(
         view = env.true_round_view() if controller.sees_truth else env.round_view()
         if timed:
             lane = step % lanes
-            alone = view.lane(lane)
+            alone = view.environment(lane)
             begin = time.perf_counter()
             timed_one.act(alone)
             decision_s[lane].append(time.perf_counter() - begin)

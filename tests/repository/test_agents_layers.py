@@ -9,7 +9,7 @@ from multispin_baselines import make_controller
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from multispin_env import Allocation
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous
 from multispin_env.sb3 import SB3VecEnv
 
