@@ -78,7 +78,7 @@ class LearnedController(Controller):
         }
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
-    def begin(self, lanes: int) -> None:
+    def reset(self, num_envs: int) -> None:
         """Forgets, where the actor has a memory."""
         self._memory = None
 
@@ -97,7 +97,7 @@ class LearnedController(Controller):
         lanes = len(view.drafting_latency_s)
         if self._memory is not None and self._memory[0].shape[1] != lanes:
             raise ValueError(
-                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call begin "
+                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call reset "
                 "where episodes begin"
             )
         with torch.inference_mode():

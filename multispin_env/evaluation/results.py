@@ -12,12 +12,13 @@ from typing import Any, Generic, TypeVar, get_type_hints
 RowT = TypeVar("RowT")
 
 
-def claim_folder(path: Path, manifest: Mapping[str, Any]) -> None:
+def claim_folder(path: Path, manifest: Mapping[str, Any], grows: Sequence[str] = ()) -> None:
     """Makes a folder for results, with ``manifest.json`` saying what they are of, or takes one that says the same.
 
     Args:
         path: The folder; new, empty, or with the same manifest.
         manifest: JSON-able: everything that decides the results.
+        grows: Its entries that are mappings to which every claim may add: what the folder holds of them stays.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -28,6 +29,16 @@ def claim_folder(path: Path, manifest: Mapping[str, Any]) -> None:
         raise FileExistsError(f"output must be a folder, but {path} is a file")
     if manifest_file.exists():
         held = json.loads(manifest_file.read_text(encoding="utf-8"))
+        for name in grows:
+            before = held.get(name, {})
+            changed = sorted(key for key in wanted[name] if before.get(key, wanted[name][key]) != wanted[name][key])
+            if changed:
+                raise FileExistsError(
+                    f"output folder {path} holds results of another {', '.join(changed)}, which has changed since; "
+                    "give a new folder or another name"
+                )
+            wanted[name] = {**before, **wanted[name]}
+            held[name] = wanted[name]
         differing = sorted(name for name in {*wanted, *held} if wanted.get(name) != held.get(name))
         if differing:
             raise FileExistsError(
@@ -47,10 +58,13 @@ class ResultsFolder(Generic[RowT]):
         path: The folder, as :func:`claim_folder` takes it.
         manifest: JSON-able description of what is run.
         row_type: Dataclass of a row; its fields are strings, integers and floats.
+        grows: As :func:`claim_folder` takes it.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], row_type: type[RowT]) -> None:
-        claim_folder(path, manifest)
+    def __init__(
+        self, path: Path, manifest: Mapping[str, Any], row_type: type[RowT], grows: Sequence[str] = ()
+    ) -> None:
+        claim_folder(path, manifest, grows)
         self.path = path
         self._row_type = row_type
         self._rows_file = path / "results.csv"

@@ -32,7 +32,7 @@ def test_every_controller_plays_every_scenario_through_the_environment(name: str
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
     env.reset(seed=1)
     for _ in range(6):
-        allocation = controller.act(env.true_round_view() if controller.sees_truth else env.round_view())
+        allocation = controller.act(env.true_round_view() if controller.privileged else env.round_view())
         played = env.decode_action(env.encode_action(allocation))
         assert np.array_equal(played.draft_length, allocation.draft_length)
         assert np.allclose(played.bandwidth_share, allocation.bandwidth_share, rtol=0, atol=1e-6)
@@ -132,8 +132,8 @@ def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_ba
 
 def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:
     config = make_config("paper")
-    assert make_controller("p2p", "llama2").system(config).num_users == 1
-    central = simulator(make_controller("centralized", "llama2").system(config), 2)
+    assert make_controller("p2p", "llama2").transform_config(config).num_users == 1
+    central = simulator(make_controller("centralized", "llama2").transform_config(config), 2)
     shape = (2, config.num_users)
     outcome = central.step(Allocation(np.full(shape, 3), np.full(shape, 1.0 / config.num_users)))
     assert np.all(outcome.upload_s < 1e-3)

@@ -248,9 +248,9 @@ def _times(outcome: RoundOutcome) -> Text:
 
 def rounds(simulator: Simulator, controller: Controller) -> Iterator[RoundOutcome]:
     """Plays an episode of a simulator that was reset."""
-    controller.begin(simulator.num_envs)
+    controller.reset(simulator.num_envs)
     for _ in range(simulator.config.episode_rounds):
-        view = simulator.true_view() if controller.sees_truth else simulator.view()
+        view = simulator.true_view() if controller.privileged else simulator.view()
         yield simulator.step(controller.act(view))
 
 
@@ -273,7 +273,7 @@ def chat(settings: Chat, console: Console) -> Conversation:
     from transformers.utils import logging as transformers_logging  # here, as it needs the extra `live`
 
     controller = settings.decides()
-    system = controller.system(settings.system())
+    system = controller.transform_config(settings.system())
     simulator = Simulator(system, 1)
     # Transformers' own would run across ours.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
