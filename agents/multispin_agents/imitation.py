@@ -14,7 +14,7 @@ from multispin_agents.layers import ACCEPTANCE_REACH, LAYERS, RATE_REACH
 from multispin_agents.networks import ActorCritic
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core.equations import FloatArray, expected_tokens
-from multispin_env.envs.codec import ActionCodec, ObservationCodec
+from multispin_env.envs.codec import ActionCodec, ObservationCodec, check_choice
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
 # In aged fading, the latency that the closed form is to expect, over the longest drafting: one of the many that explain
@@ -111,7 +111,11 @@ def attend(
         rounds: Rounds to play, over all lanes; rounded up to whole batches.
         seed: Decides the worlds.
         on_rounds: Called with the number of rounds just played, for progress.
+
+    Raises:
+        ValueError: The layer's actions cannot be told from decisions.
     """
+    check_choice("action, to learn from a teacher,", layer, tuple(_NUMBERS))
     observe = ObservationCodec(config).encode
     simulator = Simulator(config, _LANES)
     observations, actions = [], []

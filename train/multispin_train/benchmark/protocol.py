@@ -124,7 +124,14 @@ class Protocol:
             "world": world_probe(system),
             "players": {contestant.name: contestant.identity for contestant in self.contestants},
         }
-        return ResultsFolder(path, manifest, Row, grows=("players",))
+        return ResultsFolder(
+            path,
+            manifest,
+            Row,
+            key=("controller", "seed"),
+            allowed={"scenario": (self.scenario,), "model_pair": (self.model_pair,)},
+            grows=("players",),
+        )
 
 
 def run_benchmark(

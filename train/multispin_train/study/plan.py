@@ -206,7 +206,13 @@ class Study:
             "evaluation_seeds": plan.evaluation_seeds,
         }
         self.plan = plan
-        self.folder = ResultsFolder(path, manifest, StudyRow)
+        self.folder = ResultsFolder(
+            path,
+            manifest,
+            StudyRow,
+            key=("setting", "player", "training_seed", "seed"),
+            allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS}},
+        )
 
     def cell_path(self, name: str) -> Path:
         """Where a cell's agents are."""
