@@ -94,6 +94,11 @@ def _acceptance(allocation: Allocation, weight: FloatArray, latency_s: FloatArra
 _NUMBERS = {"direct": encode, "residual": explain}
 
 
+def lesson_rows(rounds: int) -> int:
+    """Rounds of the lessons that :func:`attend` gives for so many: whole batches."""
+    return -(-rounds // _LANES) * _LANES
+
+
 def attend(
     teacher: Controller,
     config: SystemConfig,
@@ -119,7 +124,7 @@ def attend(
     observe = ObservationCodec(config).encode
     simulator = Simulator(config, _LANES)
     observations, actions = [], []
-    for batch in range(-(-rounds // _LANES)):
+    for batch in range(lesson_rows(rounds) // _LANES):
         if batch % _EPISODE_ROUNDS == 0:
             simulator.reset([np.random.default_rng([seed, batch, lane]) for lane in range(_LANES)])
         view = simulator.view()
