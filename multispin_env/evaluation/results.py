@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from textwrap import shorten
@@ -19,13 +19,16 @@ from multispin_env.files import is_partial, read_json, read_text, write_atomical
 RowT = TypeVar("RowT")
 
 
-def claim_folder(path: Path, manifest: Mapping[str, Any], grows: Sequence[str] = ()) -> None:
+def claim_folder(
+    path: Path, manifest: Mapping[str, Any], grows: str | None = None, in_use: Callable[[], Container[str]] = tuple
+) -> None:
     """Makes a folder for results, with ``manifest.json`` saying what they are of, or takes one that says the same.
 
     Args:
         path: The folder; new, empty, or with the same manifest.
         manifest: JSON-able: everything that decides the results.
-        grows: Its entries that are mappings to which every claim may add: what the folder holds of them stays.
+        grows: The entry that is a mapping to which every claim may add; what the folder holds of it stays.
+        in_use: Says which keys of that mapping results depend on: their values must be the same.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -37,23 +40,21 @@ def claim_folder(path: Path, manifest: Mapping[str, Any], grows: Sequence[str] =
         raise FileExistsError(f"output must be a folder, but {path} is a file")
     if manifest_file.exists():
         held = _read_manifest(manifest_file, grows)
-        for name in grows:
-            before = held.get(name, {})
-            changed = sorted(key for key in wanted[name] if before.get(key, wanted[name][key]) != wanted[name][key])
-            if changed:
-                raise FileExistsError(
-                    f"output folder {path} holds results of another {', '.join(changed)}, which has changed since; "
-                    "give a new folder or another name"
-                )
-            wanted[name] = {**before, **wanted[name]}
-        differing = sorted(
-            name for name in {*wanted, *held} if name not in grows and wanted.get(name) != held.get(name)
-        )
+        differing = sorted(name for name in {*wanted, *held} - {grows} if wanted.get(name) != held.get(name))
         if differing:
             raise FileExistsError(
                 f"output folder {path} holds results for another {', '.join(differing)}; "
                 "give a new folder, or the same arguments to go on with it"
             )
+        if grows is not None:
+            before, now, fixed = held.get(grows, {}), wanted[grows], in_use()
+            changed = sorted(key for key in now if key in before and key in fixed and before[key] != now[key])
+            if changed:
+                raise FileExistsError(
+                    f"output folder {path} holds results of {', '.join(changed)} as it was before it changed; give a "
+                    "new folder, or call it something else"
+                )
+            wanted[grows] = {**before, **now}
         if wanted == held:
             return
     elif path.exists() and not all(map(is_partial, path.iterdir())):
@@ -62,13 +63,12 @@ def claim_folder(path: Path, manifest: Mapping[str, Any], grows: Sequence[str] =
     write_atomically(manifest_file, json.dumps(wanted, indent=2) + "\n")
 
 
-def _read_manifest(file: Path, grows: Sequence[str]) -> dict[str, Any]:
+def _read_manifest(file: Path, grows: str | None) -> dict[str, Any]:
     held = read_json(file)
     if not isinstance(held, dict):
         raise ConfigError(f"{file} must hold an object that says what the results are of, got {shown(held)}")
-    for name in grows:
-        if not isinstance(held.get(name, {}), dict):
-            raise ConfigError(f"{file}: {name} must be an object, got {shown(held[name])}")
+    if grows is not None and not isinstance(held.get(grows, {}), dict):
+        raise ConfigError(f"{file}: {grows} must be an object, got {shown(held[grows])}")
     return held
 
 
@@ -128,9 +128,10 @@ class ResultsFolder(Generic[RowT]):
         path: The folder, as :func:`claim_folder` takes it.
         manifest: JSON-able description of what is run.
         row_type: Dataclass of a row; its fields are strings, integers and floats.
-        key: Fields of a row that tell it from all others.
-        allowed: What a row may say in some of its fields.
+        unique: Columns that tell a row from all others.
+        allowed: What a row may say in some of its columns.
         grows: As :func:`claim_folder` takes it.
+        key: The column that holds the keys of that entry.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -143,17 +144,18 @@ class ResultsFolder(Generic[RowT]):
         manifest: Mapping[str, Any],
         row_type: type[RowT],
         *,
-        key: Sequence[str],
+        unique: Sequence[str],
         allowed: Mapping[str, Collection[Any]],
-        grows: Sequence[str] = (),
+        grows: str | None = None,
+        key: str | None = None,
     ) -> None:
-        claim_folder(path, manifest, grows)
         self.path = path
         self._row_type = row_type
-        self._key = key
+        self._unique = unique
         self._allowed = allowed
         self._rows_file = path / "results.csv"
-        self.rows()
+        claim_folder(path, manifest, grows, lambda: {getattr(row, key) for row in self.rows()} if key else ())
+        self.rows()  # so that a damaged file ends a run before its work, not after
 
     def rows(self) -> list[RowT]:
         """The rows written so far."""
@@ -169,9 +171,9 @@ class ResultsFolder(Generic[RowT]):
                         f"{place}: {name} must be one of {shorten(', '.join(map(str, allowed)), 500)} in this folder, "
                         f"got {shown(getattr(row, name))}"
                     )
-            told_by = tuple(getattr(row, name) for name in self._key)
+            told_by = tuple(getattr(row, name) for name in self._unique)
             if told_by in seen:
-                raise ConfigError(f"{place} stands there twice: {', '.join(self._key)} are {shown(told_by)}")
+                raise ConfigError(f"{place} stands there twice: {', '.join(self._unique)} are {shown(told_by)}")
             seen.add(told_by)
         return rows
 

@@ -28,8 +28,9 @@ def new_table(title: str, caption: str = "") -> Table:
 def terminal_table(
     title: str, caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int = 1
 ) -> Table:
-    """A table for the terminal: columns of text first, then numbers, to the right. Numbers are never broken, and names of up
-    to ``NAME_WIDTH`` characters are not.
+    """A table for the terminal: columns of text first, then numbers, to the right.
+
+    Numbers are never broken over lines, and neither are texts of up to ``NAME_WIDTH`` characters.
 
     Args:
         title: Above it.

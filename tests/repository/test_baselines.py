@@ -5,7 +5,15 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
-from multispin_baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
+from multispin_baselines import (
+    CONTROLLERS,
+    Controller,
+    Margins,
+    Robust,
+    make_controller,
+    posterior_acceptance,
+    register_controller,
+)
 from multispin_baselines.knowledge import tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
 
@@ -157,3 +165,18 @@ def test_bad_requests_say_what_is_allowed() -> None:
 def test_names_are_the_registry_s() -> None:
     made: dict[str, Controller] = {name: make_controller(name, "llama2") for name in CONTROLLERS}
     assert {name: controller.name for name, controller in made.items()} == {name: name for name in CONTROLLERS}
+
+
+def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multispin_baselines.CONTROLLERS", dict(CONTROLLERS))
+    register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    assert type(make_controller("mine", "llama2")) is type(make_controller("fixed", "llama2"))
+    with pytest.raises(ValueError, match="there is a controller 'mine' already"):
+        register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(ValueError, match="there is a controller 'heterogeneous' already"):
+        register_controller("heterogeneous", lambda pair: make_controller("fixed", pair.name))
+    for name in ("", "two words", "module:Class", "../fixed"):
+        with pytest.raises(ValueError, match="name must be of letters"):
+            register_controller(name, lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(TypeError, match="factory must be callable"):
+        register_controller("other", make_controller("fixed", "llama2"))  # type: ignore[arg-type]

@@ -159,13 +159,13 @@ def measure(measurement: Measurement, output: Path, progress: Progress) -> Path:
 
     claim_folder(output, manifest)
     requests = ResultsFolder(
-        output / "requests", manifest, RequestRow, key=("request",), allowed={"request": range(len(prompts))}
+        output / "requests", manifest, RequestRow, unique=("request",), allowed={"request": range(len(prompts))}
     )
     timing = ResultsFolder(
         output / "timing",
         manifest,
         TimingRow,
-        key=("what", "batch", "draft_length", "repeat"),
+        unique=("what", "batch", "draft_length", "repeat"),
         allowed={"what": ("drafting", "verification")},
     )
     _record_all(measurement, pair, payload, prompts, encoded, requests, progress)

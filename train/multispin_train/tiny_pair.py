@@ -192,7 +192,7 @@ def train_tiny_pair(output: Path, progress: Progress, recipe: Recipe | None = No
         output,
         {"recipe": asdict(recipe), "corpus": corpus.digest},
         CurveRow,
-        key=("model", "step"),
+        unique=("model", "step"),
         allowed={"model": ("target", "draft")},
     )
     tokenizer = byte_tokenizer()

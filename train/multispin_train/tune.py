@@ -57,7 +57,7 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
         output,
         manifest,
         TuningRow,
-        key=("model_pair", "rate_quantile", "posterior_weight"),
+        unique=("model_pair", "rate_quantile", "posterior_weight"),
         allowed={
             "model_pair": MODEL_PAIRS,
             "rate_quantile": RATE_QUANTILES,

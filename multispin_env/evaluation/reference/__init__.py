@@ -67,7 +67,7 @@ def world_probe(system: SystemConfig) -> list[float]:
         np.full(shape, max(1, system.max_draft_length // 3), dtype=np.int64), np.full(shape, 1.0 / system.num_users)
     )
     figures: list[float] = []
-    for _ in range(_PROBE_ROUNDS):
+    for _ in range(min(_PROBE_ROUNDS, system.episode_rounds)):
         outcome = simulator.step(allocation)
         figures += [float(np.sum(outcome.tokens)), float(f"{outcome.latency_s[0]:.6g}")]
     return figures

@@ -128,9 +128,10 @@ class Protocol:
             path,
             manifest,
             Row,
-            key=("controller", "seed"),
+            unique=("controller", "seed"),
             allowed={"scenario": (self.scenario,), "model_pair": (self.model_pair,)},
-            grows=("players",),
+            grows="players",
+            key="controller",
         )
 
 

@@ -85,9 +85,12 @@ def terminal_report(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
         ]
         for summary in summaries
     ]
+    most = max(summary.seeds for summary in summaries)
+    fewer = [f"{summary.controller} {summary.seeds}" for summary in summaries if summary.seeds < most]
     return terminal_table(
         f"{protocol.scenario} / {protocol.model_pair}: {_setting(protocol, summaries)}",
-        "interquartile means over seeds [95 % bootstrap interval]; µs: one decision",
+        "interquartile means over seeds [95 % bootstrap interval]; µs: one decision"
+        + (f"; fewer seeds: {', '.join(fewer)}" if fewer else ""),
         header,
         lines,
     )

@@ -106,7 +106,7 @@ class Distillation:
         Raises:
             FileExistsError: The folder holds something else.
         """
-        return ResultsFolder(path, asdict(self), CurveRow, key=("step", "task"), allowed={"task": TASKS})
+        return ResultsFolder(path, asdict(self), CurveRow, unique=("step", "task"), allowed={"task": TASKS})
 
 
 def distill(distillation: Distillation, folder: ResultsFolder[CurveRow], progress: Progress) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Training:
             path,
             manifest,
             CurveRow,
-            key=("controller", "frames"),
+            unique=("controller", "frames"),
             allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
         )
 

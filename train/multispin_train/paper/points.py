@@ -59,7 +59,7 @@ class Points:
             output,
             {"seeds": seeds, "rounds": ROUNDS, "systems": systems},
             PointRow,
-            key=("model_pair", "scheme", "num_users", "bandwidth_hz"),
+            unique=("model_pair", "scheme", "num_users", "bandwidth_hz"),
             allowed={"model_pair": PAPER_PAIRS, "scheme": SCHEMES},
         )
         self._rows = {self._key(r.model_pair, r.scheme, r.num_users, r.bandwidth_hz): r for r in self._folder.rows()}

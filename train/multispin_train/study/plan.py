@@ -210,7 +210,7 @@ class Study:
             path,
             manifest,
             StudyRow,
-            key=("setting", "player", "training_seed", "seed"),
+            unique=("setting", "player", "training_seed", "seed"),
             allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS}},
         )
 
