@@ -87,21 +87,15 @@ def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
     try:
-        for number, cells in enumerate(reader):
+        header = next(reader, [])
+        if header != names:
+            raise ConfigError(f"{path}, line 1: the header must be {','.join(names)}, got {shown(','.join(header))}")
+        for cells in reader:
             place = f"{path}, line {reader.line_num}"
-            if number == 0 and cells != names:
-                raise ConfigError(f"{place}: the header must be {','.join(names)}, got {shown(','.join(cells))}")
             if len(cells) != len(names):
                 raise ConfigError(f"{place}: a row must have {len(names)} cells, {','.join(names)}, got {len(cells)}")
-            if number > 0:
-                rows.append(
-                    row_type(
-                        **{
-                            name: _cell(text, kinds[name], f"{place}: {name}")
-                            for name, text in zip(names, cells, strict=True)
-                        }
-                    )
-                )
+            values = zip(names, cells, strict=True)
+            rows.append(row_type(**{name: _cell(text, kinds[name], f"{place}: {name}") for name, text in values}))
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: is no CSV: {error}") from error
     return rows
