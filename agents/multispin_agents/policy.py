@@ -35,7 +35,7 @@ class LearnedController(Controller):
     """
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
-        self.name = name  # type: ignore[misc]
+        self.name = name
         self.layer = check_choice("action", layer, tuple(LAYERS))
         self.trained_on = config
         self._actor = actor
@@ -79,7 +79,7 @@ class LearnedController(Controller):
         }
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
-    def begin(self, lanes: int) -> None:
+    def reset(self, num_envs: int) -> None:
         """Forgets, where the actor has a memory."""
         self._memory = None
 
@@ -98,7 +98,7 @@ class LearnedController(Controller):
         lanes = len(view.drafting_latency_s)
         if self._memory is not None and self._memory[0].shape[1] != lanes:
             raise ValueError(
-                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call begin "
+                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call reset "
                 "where episodes begin"
             )
         with torch.inference_mode():

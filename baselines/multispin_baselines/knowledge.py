@@ -111,7 +111,7 @@ class Clairvoyant(Controller):
     """
 
     name = "clairvoyant"
-    sees_truth = True
+    privileged = True
     num_alternations = 4
 
     def act(self, view: RoundView) -> Allocation:

@@ -99,7 +99,7 @@ class PointToPoint(Homogeneous):
 
     name = "p2p"
 
-    def system(self, config: SystemConfig) -> SystemConfig:
+    def transform_config(self, config: SystemConfig) -> SystemConfig:
         """A system of one user."""
         return config.updated({"num_users": 1})
 
@@ -119,7 +119,7 @@ class Centralized(Homogeneous):
     def __init__(self, server_drafting_latency_s: float) -> None:
         self._server_drafting_latency_s = server_drafting_latency_s
 
-    def system(self, config: SystemConfig) -> SystemConfig:
+    def transform_config(self, config: SystemConfig) -> SystemConfig:
         """A system of equal devices, each as slow as the server is for all, whose uploads (1 bit) take no time."""
         return config.updated(
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ COLOURS = {
     "clairvoyant": "#000000",
 }
 
+# Agents that are none of these take turns.
+_OTHERS = ("#ee7733", "#0077bb", "#33bbee", "#cc3311", "#009988", "#ee3377")
+
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -35,6 +40,12 @@ STYLE: dict[Any, Any] = {
     "font.size": 10,
     "figure.constrained_layout.use": True,
 }
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each of these: a known controller's own, and others for the rest."""
+    others = itertools.cycle(_OTHERS)
+    return {name: COLOURS.get(name) or next(others) for name in names}
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:

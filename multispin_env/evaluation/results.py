@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -12,12 +12,16 @@ from typing import Any, Generic, TypeVar, get_type_hints
 RowT = TypeVar("RowT")
 
 
-def claim_folder(path: Path, manifest: Mapping[str, Any]) -> None:
+def claim_folder(
+    path: Path, manifest: Mapping[str, Any], grows: str | None = None, in_use: Callable[[], Container[str]] = tuple
+) -> None:
     """Makes a folder for results, with ``manifest.json`` saying what they are of, or takes one that says the same.
 
     Args:
         path: The folder; new, empty, or with the same manifest.
         manifest: JSON-able: everything that decides the results.
+        grows: The entry that is a mapping to which every claim may add; what the folder holds of it stays.
+        in_use: Says which keys of that mapping results depend on: their values must be the same.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -28,12 +32,21 @@ def claim_folder(path: Path, manifest: Mapping[str, Any]) -> None:
         raise FileExistsError(f"output must be a folder, but {path} is a file")
     if manifest_file.exists():
         held = json.loads(manifest_file.read_text(encoding="utf-8"))
-        differing = sorted(name for name in {*wanted, *held} if wanted.get(name) != held.get(name))
+        differing = sorted(name for name in {*wanted, *held} - {grows} if wanted.get(name) != held.get(name))
         if differing:
             raise FileExistsError(
                 f"output folder {path} holds results for another {', '.join(differing)}; "
                 "give a new folder, or the same arguments to go on with it"
             )
+        if grows is not None:
+            before, now, fixed = held.get(grows, {}), wanted[grows], in_use()
+            changed = sorted(key for key in now if key in before and key in fixed and before[key] != now[key])
+            if changed:
+                raise FileExistsError(
+                    f"output folder {path} holds results of {', '.join(changed)} as it was before it changed; give a "
+                    "new folder, or call it something else"
+                )
+            wanted[grows] = {**before, **now}
     elif path.exists() and any(path.iterdir()):
         raise FileExistsError(f"output folder {path} exists and holds no results of ours; give a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
@@ -47,13 +60,22 @@ class ResultsFolder(Generic[RowT]):
         path: The folder, as :func:`claim_folder` takes it.
         manifest: JSON-able description of what is run.
         row_type: Dataclass of a row; its fields are strings, integers and floats.
+        grows: As :func:`claim_folder` takes it.
+        key: The column that holds the keys of that entry.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], row_type: type[RowT]) -> None:
-        claim_folder(path, manifest)
+    def __init__(
+        self,
+        path: Path,
+        manifest: Mapping[str, Any],
+        row_type: type[RowT],
+        grows: str | None = None,
+        key: str | None = None,
+    ) -> None:
         self.path = path
         self._row_type = row_type
         self._rows_file = path / "results.csv"
+        claim_folder(path, manifest, grows, lambda: {getattr(row, key) for row in self.rows()} if key else ())
 
     def rows(self) -> list[RowT]:
         """The rows written so far."""

@@ -118,9 +118,9 @@ def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturb
     controller = LearnedController("mine", trained("equivariant", memory=5).actor, "residual", config)
     first, again = (play(controller, config, range(3)) for _ in range(2))
     assert [episode.tokens for episode in first] == [episode.tokens for episode in again]
-    controller.begin(3)
+    controller.reset(3)
     controller.act(seen(config, lanes=3))
-    with pytest.raises(ValueError, match="'mine' remembers 3 lanes and is shown 2; call begin where episodes begin"):
+    with pytest.raises(ValueError, match="'mine' remembers 3 lanes and is shown 2; call reset where episodes begin"):
         controller.act(seen(config, lanes=2))
     # Lanes in another order are timed in other rounds.
     assert [episode.tokens for episode in play(controller, config, [2, 1, 0])][::-1] == [e.tokens for e in first]
@@ -214,13 +214,13 @@ def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: in
     for users in (1, 5, 6, 50):
         view = seen(CONFIG.updated({"num_users": users}))
         for player in (loaded, controller):
-            player.begin(5)
+            player.reset(5)
         for ours, theirs in zip(loaded.act(view), controller.act(view), strict=True):
             assert ours.shape == (5, users)
             assert np.array_equal(ours, theirs)
-    loaded.begin(5)
+    loaded.reset(5)
     together = loaded.act(view)
-    loaded.begin(1)
+    loaded.reset(1)
     alone = loaded.act(view.environment(2))
     assert np.array_equal(alone.draft_length[0], together.draft_length[2])
 

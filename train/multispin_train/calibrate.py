@@ -37,7 +37,7 @@ def mean_goodput(model_pair: str, scheme: str, config: SystemConfig) -> float:
 
 
 def _mean_goodput(controller: Controller, config: SystemConfig) -> float:
-    view = independent_rounds(controller.system(config), DRAWS)
+    view = independent_rounds(controller.transform_config(config), DRAWS)
     return float(np.mean(expected_goodput(RoundProblem.from_view(view), controller.act(view))))
 
 

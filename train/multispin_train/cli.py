@@ -12,15 +12,16 @@ from typing import Any
 
 from multispin_agents import AGENTS, NETWORKS
 from multispin_agents.layers import LAYERS
-from multispin_baselines import CONTROLLERS
+from multispin_baselines import CONTROLLERS, REFERENCE_CONTROLLERS
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from multispin_env import MODEL_PAIRS, SCENARIOS
 from multispin_train import calibrate, tune
-from multispin_train.benchmark.protocol import DEFAULT_CONTROLLERS, Protocol, run_benchmark
-from multispin_train.benchmark.report import terminal_table, write_report
+from multispin_train.benchmark import reference as reference_command
+from multispin_train.benchmark.command import benchmark
+from multispin_train.benchmark.protocol import Protocol
+from multispin_train.display import CommandProgress, one_line_warnings
 from multispin_train.paper import reproduction as paper
 from multispin_train.reality import question as reality
 from multispin_train.speed import measurements as speed
@@ -40,37 +41,74 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="multispin", description="Commands of multispin_env.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    benchmark = commands.add_parser(
+    playing = commands.add_parser(
         "benchmark",
         help="play every controller on the same seeds of one scenario",
         description="The reference protocol. Writes results.csv (a row per controller and seed, as they come), "
         "report.md and goodput.png; prints the table. Run again with the same arguments to go on after an "
-        "interruption.",
+        "interruption, or with more seeds, controllers or policies to extend a finished folder; the report is of all "
+        "that the folder holds.",
         epilog="example: multispin benchmark --scenario mobile --seeds 32 --output runs/mobile",
     )
-    benchmark.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
-    _add_model_pair(benchmark)
-    benchmark.add_argument(
+    playing.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
+    _add_model_pair(playing)
+    playing.add_argument(
         "--seeds", type=int, default=32, metavar="N", help="episodes a controller (default: %(default)s)"
     )
-    benchmark.add_argument(
+    playing.add_argument(
         "--controllers",
         nargs="+",
-        choices=list(CONTROLLERS),
-        default=list(DEFAULT_CONTROLLERS),
+        default=list(REFERENCE_CONTROLLERS),
         metavar="NAME",
-        help=f"of {', '.join(CONTROLLERS)} (default: all but the slow `stochastic` and `long-run`)",
+        help=f"of {', '.join(CONTROLLERS)} (default: all but the slow `algorithm1`, `stochastic` and `long-run`), or "
+        "your own as module:Class, from an installed module or the working directory: a class that can be called "
+        "without arguments and has act(view) -> Allocation",
     )
-    benchmark.add_argument(
+    playing.add_argument(
         "--policy",
         nargs="+",
         default=[],
         metavar="PATH",
-        help="learned policies beside them: folders that `fit` wrote, or names of shipped policies",
+        help="learned policies beside them: folders that `fit` wrote, names of shipped policies, and, with --trust, "
+        "zips of stable-baselines3 or sb3-contrib (FILE.zip, or PPO:FILE.zip where the algorithm cannot be told)",
     )
-    _add_config(benchmark)
-    _add_output(benchmark)
-    benchmark.set_defaults(run=_benchmark)
+    playing.add_argument(
+        "--env-kwargs",
+        type=_config,
+        default={},
+        metavar="JSON",
+        help='arguments of the environment that the zips were trained in, e.g. \'{"bandwidth": "optimal"}\'',
+    )
+    playing.add_argument(
+        "--vec-normalize",
+        type=Path,
+        metavar="FILE",
+        help="what VecNormalize.save wrote, if the zips were trained under one; with --trust",
+    )
+    playing.add_argument(
+        "--trust",
+        action="store_true",
+        help="load zips and statistics of stable-baselines3: they hold pickled objects, and loading them runs "
+        "whatever code those name, so give this only for files of people you trust",
+    )
+    _add_config(playing)
+    _add_output(playing)
+    playing.set_defaults(run=_benchmark)
+
+    carried = commands.add_parser(
+        "reference",
+        help="play the reference controllers and write the results that the package carries",
+        description="Plays the reference controllers on 64 seeds of every scenario and pair that runs without "
+        "language models, and writes a file a setting into the package, where evaluate() reads them. After a change "
+        "of what the environment does, run it with a new folder. Run again with the same arguments to go on after an "
+        "interruption.",
+    )
+    settings = [f"{scenario}-{pair}" for scenario, pair in reference_command.all_settings()]
+    carried.add_argument(
+        "--settings", nargs="+", choices=settings, default=settings, metavar="NAME", help=f"of {', '.join(settings)}"
+    )
+    _add_output(carried)
+    carried.set_defaults(run=_reference)
 
     training = commands.add_parser(
         "fit",
@@ -132,7 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall "
         "behind, judged on the seeds that `fit` evaluates on. Writes trials.csv and trials.png as they come and, at "
         "the end, best.yaml, a section for agents/multispin_agents/hyperparameters/AGENT.yaml. "
-        "Run again with the same arguments to go on after an interruption, or with more trials to go further.",
+        "multispin_train/search.py says what is searched. Run again with the same arguments to go on after an "
+        "interruption, or with more trials to go further.",
         epilog="example: multispin search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile",
     )
     searching.add_argument("--scenario", choices=list(SCENARIOS), default="mobile", help="default: %(default)s")
@@ -360,7 +399,7 @@ def _parser() -> argparse.ArgumentParser:
         "--controllers",
         nargs="+",
         choices=list(CONTROLLERS),
-        default=list(reality.CONTROLLERS),
+        default=list(REFERENCE_CONTROLLERS),
         metavar="NAME",
         help=f"of {', '.join(CONTROLLERS)} (default: all but `algorithm1` and the slow `stochastic` and `long-run`)",
     )
@@ -402,15 +441,8 @@ def _add_model_pair(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+def _progress(console: Console) -> CommandProgress:
+    return CommandProgress(console)
 
 
 def _benchmark(arguments: argparse.Namespace, console: Console) -> None:
@@ -421,14 +453,19 @@ def _benchmark(arguments: argparse.Namespace, console: Console) -> None:
         controllers=tuple(arguments.controllers),
         policies=tuple(arguments.policy),
         config=arguments.config,
+        env_kwargs=arguments.env_kwargs,
+        vec_normalize=arguments.vec_normalize,
+        trust=arguments.trust,
     )
-    folder = protocol.open_folder(arguments.output)
-    rounds = protocol.seeds * protocol.system().episode_rounds
+    benchmark(protocol, arguments.output, console)
+
+
+def _reference(arguments: argparse.Namespace, console: Console) -> None:
+    wanted = [setting for setting in reference_command.all_settings() if "-".join(setting) in arguments.settings]
     with _progress(console) as progress:
-        tasks = {name: progress.add_task(name, total=rounds) for name in protocol.names}
-        rows = run_benchmark(protocol, folder, lambda name, played: progress.advance(tasks[name], played))
-    console.print(terminal_table(protocol, write_report(folder.path, protocol, rows)))
-    console.print(f"report: {folder.path / 'report.md'}")
+        files = reference_command.write_references(arguments.output, progress, settings=wanted)
+    for file in files:
+        console.print(str(file), highlight=False, markup=False, soft_wrap=True)
 
 
 def _fit(arguments: argparse.Namespace, console: Console) -> None:
@@ -563,7 +600,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     console = Console()
     try:
-        arguments.run(arguments, console)
+        with one_line_warnings():
+            arguments.run(arguments, console)
     except (ValueError, TypeError, OSError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
         return 2
@@ -571,8 +609,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         needed = "agents need the extra `train`, language models `live`: pip install --editable '.[train,live]'"
         Console(stderr=True).print(f"error: {error}; {needed}", highlight=False, markup=False)
         return 2
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; finished rows are kept, run the same command to go on")
+    except KeyboardInterrupt as interruption:
+        message = str(interruption) or "interrupted; finished rows are kept, run the same command to go on"
+        Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
         return 130
     return 0
 

@@ -9,10 +9,10 @@ from multispin_baselines import make_controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
+from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_train.benchmark.protocol import FIRST_EVALUATION_SEED
 from multispin_train.paper.values import FIGURE_7_BANDWIDTH_HZ
 
 ROUNDS = 50

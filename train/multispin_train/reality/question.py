@@ -11,19 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from multispin_baselines import REFERENCE_CONTROLLERS
 from rich.progress import Progress
 
 from multispin_env import MODEL_PAIRS
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.profiles import load_model_pair, load_traces
-from multispin_train.benchmark.protocol import DEFAULT_CONTROLLERS, Protocol, run_benchmark
+from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.benchmark.report import CEILING, REFERENCE
 from multispin_train.reality import report as reality_report
 from multispin_train.reality.report import Findings, Truncation
 from multispin_train.reality.traces import RESAMPLES, Analysis, analyse
-
-# Algorithm 1 is the heterogeneous optimum, slower.
-CONTROLLERS = tuple(name for name in DEFAULT_CONTROLLERS if name != "algorithm1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class Question:
         model_pair: A pair with measured requests: a file that ``multispin measure`` wrote, or a built-in name.
         seeds: Episodes of everyone in each world.
         controllers: Names of the controllers that play; the heterogeneous and the clairvoyant one are among them.
-        policies: Learned policies beside them, as :class:`~train.benchmark.Protocol` takes them.
+        policies: Learned policies beside them, as :class:`~multispin_train.benchmark.protocol.Protocol` takes them.
 
     Raises:
         ValueError: The pair has no measured requests, or a controller or a number is wrong.
@@ -43,7 +41,7 @@ class Question:
 
     model_pair: str
     seeds: int = 32
-    controllers: tuple[str, ...] = CONTROLLERS
+    controllers: tuple[str, ...] = REFERENCE_CONTROLLERS
     policies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -17,9 +17,10 @@ from multispin_env.core.equations import FloatArray
 from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.statistics import BOOTSTRAP_RESAMPLES, Estimate, interquartile_mean
+from multispin_env.evaluation.tables import markdown_table
 from multispin_env.profiles import ModelPair, Traces
 from multispin_train.benchmark.protocol import Row
-from multispin_train.benchmark.report import CEILING, REFERENCE, markdown_table
+from multispin_train.benchmark.report import CEILING, REFERENCE
 from multispin_train.reality import published
 from multispin_train.reality.traces import DRAFT_LENGTHS, EARLY_POSITIONS, MODELS, POSITIONS_PER_BIN, Analysis, Drift
 

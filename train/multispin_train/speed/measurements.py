@@ -16,7 +16,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from rich import box
 from rich.progress import Progress
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from multispin_env.core.streams import RoundDraws, Streams
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
+from multispin_env.evaluation.tables import new_table
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
 from multispin_train.speed.slsqp import solve_slsqp
 
@@ -372,7 +372,7 @@ def tables(measurements: Sequence[Measurement]) -> list[Table]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = new_table(title)
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if 0 < place < 4 else "left")
     return table

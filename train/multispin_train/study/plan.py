@@ -21,9 +21,9 @@ from multispin_baselines import Controller, make_controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
+from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
-from multispin_train.benchmark.protocol import FIRST_EVALUATION_SEED
 from multispin_train.fit.training import Training, fit
 
 SCENARIOS = ("paper", "requests", "mobile", "thermal")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean
-from multispin_train.benchmark.report import markdown_table
+from multispin_env.evaluation.tables import markdown_table
 from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
