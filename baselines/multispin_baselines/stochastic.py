@@ -20,7 +20,7 @@ from multispin_baselines.beliefs import (
     tokens_per_round,
 )
 from multispin_env import Allocation, RoundView
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.evaluation.controller import Controller
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth, solve_heterogeneous
 

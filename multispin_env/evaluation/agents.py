@@ -148,7 +148,7 @@ class _ControllerPlayer(Player):
             # A copy decides, as the controller may remember: it must see its own rounds only.
             self._alone = copy.deepcopy(self._controller)
             self._alone.reset(1)
-        alone, view = self._alone, self._view().lane(index)
+        alone, view = self._alone, self._view().environment(index)
         return lambda: alone.act(view)
 
     def _view(self) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from multispin_env import Simulator, SystemConfig
 from multispin_env.core import TrueView
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.agents import Agent, Player, as_player
 
 

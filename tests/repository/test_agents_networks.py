@@ -19,7 +19,7 @@ from multispin_baselines import make_controller
 
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
-from multispin_env.envs.codec import ObservationCodec
+from multispin_env.envs.observations import ObservationCodec
 from multispin_env.evaluation.rollout import play
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -221,7 +221,7 @@ def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: in
     loaded.reset(5)
     together = loaded.act(view)
     loaded.reset(1)
-    alone = loaded.act(view.lane(2))
+    alone = loaded.act(view.environment(2))
     assert np.array_equal(alone.draft_length[0], together.draft_length[2])
 
 

@@ -13,8 +13,8 @@ from multispin_train.reality.traces import DRAFT_LENGTHS, analyse, drifting_rate
 from rich.progress import Progress
 from scipy import optimize
 
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.profiles import Traces
 
 SMALL = {"num_users": 3, "episode_rounds": 4}

@@ -17,7 +17,7 @@ from rich.text import Text
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.config import LiveConfig
 from multispin_env.core import RoundOutcome
-from multispin_env.core.requests import Passage
+from multispin_env.core.requests import GenerationState
 from multispin_env.profiles import load_model_pair
 
 ACCEPTED, CORRECTION, BONUS = "accepted", "correction", "bonus"
@@ -30,6 +30,8 @@ PARTS = {
     "verification": ("─", "magenta"),
 }
 
+# Slower than this, a round takes hours.
+_SLOWEST = 1e-3
 _SHARE_CELLS = 10
 # Lines of the screen that hold no text: a title, three at the foot, and two of each user.
 _FRAME_LINES, _USER_LINES = 4, 2
@@ -52,7 +54,7 @@ class Chat:
         users: Users.
         rounds: Rounds.
         seed: Decides everything that is random.
-        speed: Seconds of the system in a second of the screen; 0 is as fast as it goes.
+        speed: Seconds of the system in a second of the screen, at least 0.001; 0 is as fast as it goes.
     """
 
     draft: str = LiveConfig.draft
@@ -67,8 +69,12 @@ class Chat:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.speed) and self.speed >= 0.0):
-            raise ValueError(f"speed must be a finite number of at least 0, got {self.speed!r}")
+        for name, least in (("users", 1), ("rounds", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        if self.speed != 0.0 and not _SLOWEST <= self.speed < math.inf:
+            raise ValueError(f"speed must be 0 or a finite number of at least {_SLOWEST}, got {self.speed!r}")
 
     def decides(self) -> Controller:
         """The controller or policy.
@@ -102,28 +108,30 @@ class UserText:
     """A user's running request.
 
     Attributes:
-        passage: The text; None before the first round.
+        state: The text; None before the first round.
         parts: Which tokens wrote it: where parts end in the text, and their kinds.
     """
 
-    passage: Passage | None = None
+    state: GenerationState | None = None
     parts: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, passage: Passage, own: str) -> None:
+    def add(self, state: GenerationState, own: str) -> None:
         """Goes on with what a round gained; ``own`` is what the server's own token was."""
-        if self.passage is not None and self.passage.ended:
+        if self.state is not None and self.state.ended:
             self.parts = []
-        self.passage = passage
-        self.parts += [(passage.own_from, ACCEPTED), (len(passage.text), own)]
+        self.state = state
+        # A character of several tokens is written anew when it is complete.
+        self.parts = [(min(end, state.accepted_start), kind) for end, kind in self.parts]
+        self.parts += [(state.server_token_start, ACCEPTED), (len(state.text), own)]
 
     def styled(self) -> Text:
         """The prompt and the text, its parts in their colours."""
-        if self.passage is None:
+        if self.state is None:
             return Text()
-        styled = Text(self.passage.prompt.translate(_CONTROLS), style="dim")
+        styled = Text(self.state.prompt.translate(_CONTROLS), style="dim")
         start = 0
         for end, kind in self.parts:
-            styled.append(self.passage.text[start:end].translate(_CONTROLS), f"not dim {STYLES[kind]}")
+            styled.append(self.state.text[start:end].translate(_CONTROLS), f"not dim {STYLES[kind]}")
             start = max(start, end)
         return styled
 
@@ -148,10 +156,11 @@ class Conversation:
 
     def add(self, outcome: RoundOutcome) -> None:
         """Goes on with a round of one lane that models wrote."""
-        assert outcome.passages is not None
+        assert outcome.generation_states is not None
         lengths, gained = outcome.allocation.draft_length[0], outcome.tokens[0]
-        for text, passage, length, tokens in zip(self.texts, outcome.passages[0], lengths, gained, strict=True):
-            text.add(passage, BONUS if tokens > length else CORRECTION)
+        states = outcome.generation_states[0]
+        for text, state, length, tokens in zip(self.texts, states, lengths, gained, strict=True):
+            text.add(state, BONUS if tokens > length else CORRECTION)
         self.played += 1
         self.tokens += int(gained.sum())
         self.seconds += float(outcome.latency_s[0])
@@ -247,7 +256,7 @@ def _times(outcome: RoundOutcome) -> Text:
 
 def rounds(simulator: Simulator, controller: Controller) -> Iterator[RoundOutcome]:
     """Plays an episode of a simulator that was reset."""
-    controller.reset(simulator.num_lanes)
+    controller.reset(simulator.num_envs)
     for _ in range(simulator.config.episode_rounds):
         view = simulator.true_view() if controller.privileged else simulator.view()
         yield simulator.step(controller.act(view))

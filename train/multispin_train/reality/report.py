@@ -13,8 +13,8 @@ from multispin_baselines import CONTROLLERS
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.statistics import BOOTSTRAP_RESAMPLES, Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
