@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from multispin_agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
+from multispin_agents.layers import ACCEPTANCE_REACH, RATE_REACH, LayerAction, VectorLayerAction, direct, residual
 from multispin_agents.rewards import LongRunReward, long_run_reward
 from multispin_baselines import make_controller
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -63,8 +63,8 @@ def test_direct_is_the_environment_s_own_action() -> None:
 
 
 def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episodes() -> None:
-    ours = SB3VecEnv(VectorResidualAction(vector_env(autoreset_mode="SameStep")))
-    theirs = DummyVecEnv([lambda: ResidualAction(gym.make(ID, scenario="mobile", config=SMALL))] * LANES)
+    ours = SB3VecEnv(VectorLayerAction(vector_env(autoreset_mode="SameStep"), residual))
+    theirs = DummyVecEnv([lambda: LayerAction(gym.make(ID, scenario="mobile", config=SMALL), residual)] * LANES)
     assert ours.action_space == theirs.action_space
     ours.seed(11)
     theirs.seed(11)
@@ -85,7 +85,7 @@ def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episode
 
 
 def test_the_environment_plays_the_layer_s_allocation() -> None:
-    env = VectorResidualAction(vector_env())
+    env = VectorLayerAction(vector_env(), residual)
     env.reset(seed=2)
     rng = np.random.default_rng(1)
     for _ in range(5):
@@ -101,12 +101,12 @@ def test_the_environment_plays_the_layer_s_allocation() -> None:
 
 def test_other_environments_and_actions_are_refused() -> None:
     with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
-        VectorResidualAction(gym.make_vec("multispin_env/Homogeneous-v0", num_envs=2))
+        VectorLayerAction(gym.make_vec("multispin_env/Homogeneous-v0", num_envs=2), residual)
     with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
-        ResidualAction(gym.make(ID, bandwidth="optimal"))
+        LayerAction(gym.make(ID, bandwidth="optimal"), residual)
     with pytest.raises(TypeError, match="must be a MultiSpinEnv, got PendulumEnv"):
-        ResidualAction(gym.make("Pendulum-v1"))
-    env = VectorResidualAction(vector_env())
+        LayerAction(gym.make("Pendulum-v1"), residual)
+    env = VectorLayerAction(vector_env(), residual)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"of shape \(3, 8\) \(num_envs, numbers\), got shape \(3, 4\)"):
         env.step(np.zeros((3, 4), dtype=np.float32))

@@ -183,9 +183,9 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     taught = load_hyperparameters("ppo", ["direct", "taught"], {})
     assert plain.epochs < direct.epochs == taught.epochs
     assert taught.initial_std < direct.initial_std < plain.initial_std
-    with pytest.raises(ValueError, match="ppo has no hyperparameter 'gamma'; it has frames, "):
+    with pytest.raises(ValueError, match="ppo has no field 'gamma'. Its fields are: frames, "):
         load_hyperparameters("ppo", ["mobile"], {"gamma": 0.5})
-    with pytest.raises(ValueError, match="sac has no hyperparameter 'clip_range'; it has frames, "):
+    with pytest.raises(ValueError, match="sac has no field 'clip_range'. Its fields are: frames, "):
         load_hyperparameters("sac", ["mobile"], {"clip_range": 0.5})
     with pytest.raises(ValueError, match="agent must be one of 'ppo', 'sac', 'recurrent-ppo', got 'td3'"):
         load_hyperparameters("td3", ["mobile"], {})
@@ -199,7 +199,7 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     ):
         with pytest.raises(ValueError, match=f"hyperparameter {name} must be {wanted}, got {value!r}"):
             load_hyperparameters("ppo", ["mobile"], {name: value})
-    with pytest.raises(ValueError, match="network must be one of equivariant, mlp, got 'gnn'"):
+    with pytest.raises(ValueError, match="network must be one of 'equivariant', 'mlp', got 'gnn'"):
         Shape.of("gnn", 8, CONFIG)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 import shlex
@@ -20,6 +21,7 @@ from rich.table import Table
 from scipy.optimize import nnls
 
 from multispin_env.evaluation.results import ResultsFolder, claim_folder
+from multispin_env.files import write_atomically
 from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.prompts import Prompt, read_prompts
@@ -157,15 +159,23 @@ def measure(measurement: Measurement, output: Path, progress: Progress) -> Path:
     _check_lengths(measurement, pair, encoded)
 
     claim_folder(output, manifest)
-    requests = ResultsFolder(output / "requests", manifest, RequestRow)
-    timing = ResultsFolder(output / "timing", manifest, TimingRow)
+    requests = ResultsFolder(
+        output / "requests", manifest, RequestRow, unique=("request",), allowed={"request": range(len(prompts))}
+    )
+    timing = ResultsFolder(
+        output / "timing",
+        manifest,
+        TimingRow,
+        unique=("what", "batch", "draft_length", "repeat"),
+        allowed={"what": ("drafting", "verification")},
+    )
     _record_all(measurement, pair, payload, prompts, encoded, requests, progress)
     _time_all(measurement, pair, payload, encoded, timing, progress)
 
     _write_truncation(output / "truncation.csv", payload, vocabulary, requests.rows())
     profile = _profile(measurement, payload, vocabulary, requests.rows(), timing.rows())
     file = output / f"{measurement.name}.json"
-    file.write_text(_dumps(profile), encoding="utf-8")
+    write_atomically(file, _dumps(profile))
     return file
 
 
@@ -399,12 +409,13 @@ def _index_bits(vocabulary: int) -> int:
 
 def _write_truncation(file: Path, payload: Payload, vocabulary: int, rows: Sequence[RequestRow]) -> None:
     means = np.array([json.loads(row.acceptance_by_entries) for row in rows])
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(["retained_entries", "payload_bits", "acceptance_mean", "standard_error"])
-        for entries, column in zip(_entries(vocabulary), means.T, strict=True):
-            bits = entries * (payload.probability_bits + _index_bits(vocabulary))
-            writer.writerow([entries, bits, column.mean(), column.std() / math.sqrt(len(column))])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["retained_entries", "payload_bits", "acceptance_mean", "standard_error"])
+    for entries, column in zip(_entries(vocabulary), means.T, strict=True):
+        bits = entries * (payload.probability_bits + _index_bits(vocabulary))
+        writer.writerow([entries, bits, column.mean(), column.std() / math.sqrt(len(column))])
+    write_atomically(file, text.getvalue())
 
 
 def _dumps(profile: dict[str, Any]) -> str:

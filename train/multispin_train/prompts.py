@@ -13,6 +13,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
+from multispin_env.files import write_atomically
 from multispin_env.speculative.prompts import Prompt
 
 SPLITS = ("train", "held-out")
@@ -159,7 +160,7 @@ def compose_prompts(split: str, per_task: int, seed: int = 0) -> list[Prompt]:
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     """Writes a prompts file: JSON Lines, one object with ``task`` and ``prompt`` a line."""
-    path.write_text("".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts), encoding="utf-8")
+    write_atomically(path, "".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts))
 
 
 @lru_cache

@@ -17,6 +17,7 @@ from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
+from multispin_env.files import write_atomically
 
 DEFAULT_SEEDS = 64
 RATE_QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -52,7 +53,17 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
     systems = {pair: make_config("mobile", pair) for pair in MODEL_PAIRS}
     grid = list(itertools.product(RATE_QUANTILES, POSTERIOR_WEIGHTS))
     manifest = {"seeds": seeds, "grid": grid, "systems": {pair: system.to_dict() for pair, system in systems.items()}}
-    folder = ResultsFolder(output, manifest, TuningRow)
+    folder = ResultsFolder(
+        output,
+        manifest,
+        TuningRow,
+        unique=("model_pair", "rate_quantile", "posterior_weight"),
+        allowed={
+            "model_pair": MODEL_PAIRS,
+            "rate_quantile": RATE_QUANTILES,
+            "posterior_weight": POSTERIOR_WEIGHTS,
+        },
+    )
     finished = {(row.model_pair, row.rate_quantile, row.posterior_weight) for row in folder.rows()}
     for pair, system in systems.items():
         task = progress.add_task(f"robust / {pair}", total=len(grid))
@@ -79,7 +90,7 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
             for pair, row in best.items()
         },
     }
-    (output / "margins.json").write_text(json.dumps(margins, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "margins.json", json.dumps(margins, indent=2) + "\n")
     _picture(output / "margins.png", rows)
     return margins
 

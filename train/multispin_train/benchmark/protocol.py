@@ -124,7 +124,15 @@ class Protocol:
             "world": world_probe(system),
             "players": {contestant.name: contestant.identity for contestant in self.contestants},
         }
-        return ResultsFolder(path, manifest, Row, grows="players", key="controller")
+        return ResultsFolder(
+            path,
+            manifest,
+            Row,
+            unique=("controller", "seed"),
+            allowed={"scenario": (self.scenario,), "model_pair": (self.model_pair,)},
+            grows="players",
+            key="controller",
+        )
 
 
 def run_benchmark(

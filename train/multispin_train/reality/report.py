@@ -18,6 +18,7 @@ from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.statistics import BOOTSTRAP_RESAMPLES, Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
+from multispin_env.files import write_atomically
 from multispin_env.profiles import ModelPair, Traces
 from multispin_train.benchmark.protocol import Row
 from multispin_train.benchmark.report import CEILING, REFERENCE
@@ -81,9 +82,8 @@ def write_report(folder: Path, findings: Findings) -> Path:
     """Writes ``reality.md`` and its pictures into the folder and returns the page."""
     sections = (_acceptance, _course, _larger, _prefix, _entries, _verification, _ranking)
     page = folder / "reality.md"
-    page.write_text(
-        "\n\n".join([_head(findings), *(section(folder, findings) for section in sections)]) + "\n", encoding="utf-8"
-    )
+    text = "\n\n".join([_head(findings), *(section(folder, findings) for section in sections)]) + "\n"
+    write_atomically(page, text)
     return page
 
 

@@ -26,6 +26,7 @@ from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
 from multispin_env.evaluation.tables import new_table
+from multispin_env.files import write_atomically
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
 from multispin_train.speed.slsqp import solve_slsqp
 
@@ -327,7 +328,7 @@ def measure_all(output: Path, progress: Progress) -> list[Measurement]:
         measurements += found if isinstance(found, list) else [found]
     machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
     document = {"machine": machine, "measurements": [asdict(measurement) for measurement in measurements]}
-    (output / "speed.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "speed.json", json.dumps(document, indent=2) + "\n")
     _picture(output / "speed.png", measurements)
     return measurements
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,11 @@ from numpy.typing import NDArray
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.evaluation.results import read_rows
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
+from multispin_env.files import write_atomically
+from multispin_train.fit.training import CurveRow
 from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
@@ -86,7 +88,8 @@ def write_report(study: Study, rows: Sequence[StudyRow]) -> Path:
     _behaviour(folder / "behaviour.png", study)
     plan = study.plan
     page = folder / "report.md"
-    page.write_text(
+    write_atomically(
+        page,
         f"""# Learned controllers beside the closed forms
 
 {plan.training_seeds} training seeds of every agent, {plan.evaluation_seeds} episodes that no training has seen; 20
@@ -130,7 +133,6 @@ The agent is training seed 0 of `{cell_name(*FLAGSHIP, "direct")}`, in worlds of
 Who was not played yet, in an unfinished study, is left out. The rows are in `results.csv`, everything that decides them
 in `manifest.json`, the agents in `agents/`.
 """,
-        encoding="utf-8",
     )
     return page
 
@@ -332,12 +334,12 @@ def _curves(path: Path, study: Study) -> None:
     for panel, taught in zip(panels, (True, False), strict=True):
         for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == taught):
             curves: dict[int, list[float]] = {}
-            for line in _curve_rows(study.cell_path(name) / "results.csv"):
-                if line["controller"].startswith("seed"):
-                    curves.setdefault(int(line["frames"]), []).append(float(line["goodput_tok_s"]))
-                elif line["controller"] in ("heterogeneous", "robust") and name == cells[0 if taught else -1]:
-                    colour = COLOURS[line["controller"]]
-                    panel.axhline(float(line["goodput_tok_s"]), linestyle="--", color=colour, label=line["controller"])
+            for line in read_rows(study.cell_path(name) / "results.csv", CurveRow):
+                if line.controller.startswith("seed"):
+                    curves.setdefault(line.frames, []).append(line.goodput_tok_s)
+                elif line.controller in ("heterogeneous", "robust") and name == cells[0 if taught else -1]:
+                    colour = COLOURS[line.controller]
+                    panel.axhline(line.goodput_tok_s, linestyle="--", color=colour, label=line.controller)
             frames = sorted(curves)
             (drawn,) = panel.plot(frames, [np.mean(curves[one]) for one in frames], ".-", label=name)
             panel.fill_between(
@@ -353,11 +355,6 @@ def _curves(path: Path, study: Study) -> None:
         panel.set_ylim(bottom=0.0)
     panels[0].set_ylabel("goodput, tok/s: mean and range of training seeds", fontsize=9)
     save(figure, path)
-
-
-def _curve_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _behaviour(path: Path, study: Study) -> None:
