@@ -1,0 +1,162 @@
+"""From real lengths to integer ones: roundings of several kinds, then local search with exact evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multispin_env.core.round import FloatArray
+from multispin_env.optimal.candidate import Candidate
+from multispin_env.optimal.relaxation import Relaxed
+from multispin_env.optimal.batch import ProblemBatch
+
+# One user's jump to the next integer can make a longer or a shorter round the best for all: so the relaxed lengths are
+# scaled before they are rounded; up, where their fraction is at least one minus an offset. With many users a narrow
+# ladder of scales is enough: on 1500 rounds of the paper's setting Algorithm 1's grid never found better.
+_SCALES = np.linspace(0.94, 1.06, 21)
+_OFFSETS = np.array([0.5])
+# A wider ladder pays where the bound leaves this much room, relative to the objective.
+_ROOM = 0.005
+_FINE_SCALES = np.geomspace(0.75, 1.5, 32)
+_FINE_OFFSETS = np.array([0.0, 0.25, 0.5, 0.75])
+# With few users one token matters more and effort is cheap: the search starts once from every scale.
+_FEW_USERS = 8
+_SCALES_OF_FEW = np.array([0.75, 0.9, 1.0, 1.15, 1.35])
+_OFFSETS_OF_FEW = np.array([0.15, 0.35, 0.5, 0.65, 0.85])
+# Moves evaluated exactly in each round of the search, and the most rounds: only with a thousand users would more of
+# them gain anything, some 1e-7, at a cost that is no longer linear in the users.
+_MOVES = 4
+_MAX_ROUNDS = 12
+# Roundings are evaluated so many lengths at a time: enough to outweigh the calls, few enough to stay in the cache.
+_LENGTHS_AT_ONCE = 1 << 14
+# Improvements below this are rounding, and could cycle.
+_LEAST_GAIN = 1e-12
+_TINY = 1e-300
+
+
+def round_lengths(batch: ProblemBatch, relaxed: Relaxed, common_length: FloatArray) -> Candidate:
+    """Finds integer lengths near the relaxed ones, never worse than the common length given.
+
+    Args:
+        rows: The problems.
+        relaxed: Their real-valued optimum.
+        common_length: An integer length for all users, shape ``(batch,)``.
+
+    Returns:
+        The best lengths found; none of the most promising moves of one user by one token improves them.
+    """
+    common = Candidate.at(batch, np.broadcast_to(common_length, relaxed.length.shape))
+    if relaxed.length.shape[0] <= _FEW_USERS:
+        starts = _rounded(batch, relaxed.length, _SCALES_OF_FEW, _OFFSETS_OF_FEW)
+        return _climb_from_each(batch, [*starts, common])
+    found = _climb(batch, _best_of([common, *_rounded(batch, relaxed.length, _SCALES, _OFFSETS)]))
+    room = np.flatnonzero(relaxed.upper_bound > found.objective + _ROOM * np.abs(found.objective))
+    if room.size:
+        tight = batch.take(room)
+        starts = _rounded(tight, relaxed.length[:, room], _FINE_SCALES, _FINE_OFFSETS)
+        found.update(room, _climb(tight, _best_of(starts)))
+    return found
+
+
+def _rounded(batch: ProblemBatch, real_length: FloatArray, scales: FloatArray, offsets: FloatArray) -> list[Candidate]:
+    """For each scale the best of the roundings at all offsets."""
+    rounded = []
+    at_once = max(1, _LENGTHS_AT_ONCE // (real_length.size * offsets.size))
+    for start in range(0, scales.size, at_once):
+        some = scales[start : start + at_once]
+        lengths = np.floor(real_length[:, None, None] * some[:, None] + offsets[:, None, None])
+        candidates = Candidate.at(batch.spread(2), lengths.clip(batch.min_length, batch.max_length))
+        rounded += [Candidate(*(field[..., scale, :] for field in candidates)).best() for scale in range(some.size)]
+    return rounded
+
+
+def _best_of(candidates: list[Candidate]) -> Candidate:
+    """For every problem the best of several choices."""
+    best = Candidate(*(field.copy() for field in candidates[0]))
+    every = np.arange(best.objective.size)
+    for candidate in candidates[1:]:
+        best.update(every, candidate)
+    return best
+
+
+def _climb_from_each(batch: ProblemBatch, starts: list[Candidate]) -> Candidate:
+    """The best of the local optima that several starts lead to."""
+    num_rows = starts[0].objective.size
+    flat = _climb(batch.take(np.tile(np.arange(num_rows), len(starts))), Candidate.joined(starts))
+    return Candidate(*(field.reshape(*field.shape[:-1], len(starts), num_rows) for field in flat)).best()
+
+
+def _climb(batch: ProblemBatch, candidate: Candidate) -> Candidate:
+    """Takes the best of the most promising moves while it improves the objective, evaluated exactly."""
+    result = Candidate(*(field.copy() for field in candidate))
+    active = np.arange(candidate.objective.size)
+    num_users = candidate.length.shape[0]
+    count = min(_MOVES, 2 * num_users)
+    for _ in range(_MAX_ROUNDS):
+        estimate = _promising_moves(batch, candidate)
+        # The estimates are optimistic: where none exceeds the objective, no move improves it.
+        hopeful = np.flatnonzero(estimate.max(axis=0) > _worthwhile(batch, candidate))
+        if not hopeful.size:
+            break
+        move = np.argpartition(estimate[:, hopeful], -count, axis=0)[-count:]
+        batch, candidate, active = batch.take(hopeful), candidate.take(hopeful), active[hopeful]
+        length = np.repeat(candidate.length[:, None], count, axis=1)
+        trial, row = np.indices(move.shape)
+        length[move % num_users, trial, row] += np.where(move < num_users, 1.0, -1.0)
+        best = Candidate.at(batch.spread(), length.clip(batch.min_length, batch.max_length)).best()
+        improved = np.flatnonzero(best.objective > _worthwhile(batch, candidate))
+        batch, candidate, active = batch.take(improved), best.take(improved), active[improved]
+        result.update(active, candidate)
+    return result
+
+
+def _worthwhile(batch: ProblemBatch, candidate: Candidate) -> FloatArray:
+    """The least objective that counts as an improvement."""
+    scale = np.abs(candidate.objective)
+    if batch.time_price is not None:
+        scale = scale + batch.time_price * candidate.duration_s
+    return candidate.objective + _LEAST_GAIN * scale
+
+
+def _promising_moves(batch: ProblemBatch, candidate: Candidate) -> FloatArray:
+    """Estimates the objective after every move of one user by one token, in constant time each.
+
+    The band that the others leave as the latency rises by x, exactly ``1 - sum_j load_j / (upload_j + x)``, is replaced
+    by a single pole ``strength / (pole + x)`` of the same value and slope. The reciprocal of the sum is concave, so
+    this understates what they use, and the estimate is never below the truth.
+
+    Returns:
+        Shape ``(2 users, rows)``: longer by one for each user, then shorter; -inf where that leaves the range.
+    """
+    load_s = batch.upload_s * candidate.length
+    share = load_s / candidate.upload_s
+    slope = share / candidate.upload_s
+    others = np.maximum(1.0 - share, 0.0)
+    # A mean of the others' upload times; the limit matters only where rounding is all that is left of them.
+    pole_s = others / np.maximum(slope.sum(axis=0) - slope, _TINY)
+    pole_s = np.minimum(pole_s, candidate.upload_s.max(axis=0))
+    strength_s = others * pole_s
+    tokens = candidate.objective * candidate.duration_s
+    if batch.time_price is not None:
+        tokens = candidate.objective + batch.time_price * candidate.duration_s
+    weight = np.expm1(batch.log_acceptance) * batch.negated_scale
+    lost = weight * np.exp(candidate.length * batch.log_acceptance)
+    gained = lost * np.exp(batch.log_acceptance)
+    if batch.token_price is not None:
+        lost, gained = lost - batch.token_price, gained - batch.token_price
+    estimates = []
+    others_s = pole_s - strength_s
+    for sign, change in ((1.0, gained), (-1.0, -lost)):
+        own_load_s = load_s + sign * batch.upload_s
+        own_s = candidate.upload_s - sign * batch.drafting_s - own_load_s
+        # Larger root of own_load / (upload + x) + strength / (pole + x) = 1.
+        delay_s = 0.5 * (np.sqrt((own_s - others_s) ** 2 + 4.0 * own_load_s * strength_s) - own_s - others_s)
+        duration_s = candidate.duration_s + delay_s
+        if batch.per_token_s is not None and batch.free_drafted is not None:
+            beyond = candidate.length.sum(axis=0) - batch.free_drafted
+            verified = np.maximum(beyond + sign, 0.0) - np.maximum(beyond, 0.0)
+            duration_s = duration_s + batch.per_token_s * verified
+        estimates.append(batch.objective(tokens + change, duration_s))
+    longer, shorter = estimates
+    longer[candidate.length >= batch.max_length] = -np.inf
+    shorter[candidate.length <= batch.min_length] = -np.inf
+    return np.concatenate(estimates)
