@@ -1,65 +1,77 @@
 """Proof of the integer optimum: branch and bound over the latency, and enumeration of what is left.
 
-At a fixed latency phi the users' lengths are coupled only by the band: maximise ``sum_k v_k(l_k)`` subject to
+At a fixed latency phi the users are coupled by the band alone: maximise ``sum_k v_k(l_k)`` subject to
 ``sum_k g_k(l_k, phi) <= 1`` with ``g_k(l, phi) = q_k l / (phi - l T_k)``, a knapsack of concave values and convex costs.
-With a multiplier nu of the band every user chooses alone, which bounds the knapsack. The terms ``v_k(l) - nu g_k(l,
-phi)`` are concave in phi, so that their tangents bound them over a whole interval of latencies, with an error of the
-square of its width. An interval whose bound exceeds the best known objective is halved, or, where few lengths lie
-within the excess of the users' best ones, all of these are evaluated.
+With a multiplier nu on the band each user chooses alone, which bounds the knapsack. The terms
+``v_k(l) - nu g_k(l, phi)`` are concave in phi, so that tangents bound them over a whole interval of latencies, with an
+error of the square of its width. An interval in which the bound admits an improvement is halved, or, where few lengths
+lie within what the bound leaves, all of these are evaluated.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multispin_env.core.round import FloatArray, IntArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.relaxation import Relaxed
+from multispin_env.optimal.windows import Windows, windows
 
+# What is left after so many halvings, or more intervals than these at a time, counts as bounded, not as excluded.
+_MAX_ROUNDS = 50
+_MOST_INTERVALS = 1024
 _FIRST_INTERVALS = 8
-_CHILDREN = 2
-_MAX_ROUNDS = 40
-# An interval is enumerated once the users' choices within its excess have at most this many combinations.
-_MOST_COMBINATIONS = 256.0
+# Lengths are listed where the users' options have at most two to the power of this many combinations.
+_LOG_COMBINATIONS = 10.0
 # Table entries that are worked on at once, which bounds the memory.
 _ENTRIES_AT_ONCE = 1 << 18
-# Relative to value and time's cost: differences below are rounding.
+# Relative to values and the cost of time: differences below are rounding.
 _ROUNDING = 1e-12
 _TINY = 1e-300
 
 
-class _Windows(NamedTuple):
-    """Lengths of each user that an improvement may have, as tables of shape ``(rows, users, width)``.
-
-    Attributes:
-        length: Lengths from the least upwards.
-        value: ``v_k``, -inf beyond the window.
-        drafting_s: ``l T_k``.
-        load_s: ``q_k l``.
-    """
-
-    length: FloatArray
-    value: FloatArray
-    drafting_s: FloatArray
-    load_s: FloatArray
-
-    def take(self, rows: IntArray) -> _Windows:
-        return _Windows(*(field[rows] for field in self))
-
-
 class _Intervals(NamedTuple):
-    """Latencies between ``low_s`` and ``high_s`` of the problem ``row``; all of shape ``(intervals,)``."""
+    """Latencies from ``low_s`` to ``high_s`` of the problem in column ``row``, all of shape ``(intervals,)``."""
 
     row: IntArray
     low_s: FloatArray
     high_s: FloatArray
 
-    def take(self, index: IntArray | NDArray[np.bool_]) -> _Intervals:
+    def take(self, index: Any) -> _Intervals:
         return _Intervals(*(field[index] for field in self))
+
+    @property
+    def middle_s(self) -> FloatArray:
+        return 0.5 * (self.low_s + self.high_s)
+
+    def halves(self) -> _Intervals:
+        middle_s = self.middle_s
+        return _Intervals(
+            np.tile(self.row, 2), np.concatenate([self.low_s, middle_s]), np.concatenate([middle_s, self.high_s])
+        )
+
+
+class _Bounds(NamedTuple):
+    """What no lengths exceed whose latency is in an interval.
+
+    Attributes:
+        multiplier: Of the band, nu, shape ``(intervals,)``.
+        merit: Value per band of each further token, falling, shape ``(intervals, users, width - 1)``.
+        terms: Bound of ``v_k(l) - nu g_k(l, phi)`` at the interval's ends, linear in between, shape ``(2, intervals,
+            users, width)``.
+        value: Bound of the sum of the values at the interval's ends, shape ``(2, intervals)``.
+    """
+
+    multiplier: FloatArray
+    merit: FloatArray
+    terms: FloatArray
+    value: FloatArray
+
+    def take(self, index: Any) -> _Bounds:
+        return _Bounds(self.multiplier[index], self.merit[index], self.terms[:, index], self.value[:, index])
 
 
 def certify(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Candidate, FloatArray]:
@@ -71,257 +83,225 @@ def certify(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Ca
         found: Integer lengths, the better the faster.
 
     Returns:
-        The best lengths and, for each problem, an objective that no lengths exceed: equal to theirs where the search
-        was completed.
+        The best lengths and, for each problem, an objective that no lengths exceed: that of these lengths where the
+        search was completed.
     """
-    found = Candidate(*(field.copy() for field in found))
-    search = _Search(batch, relaxed, found)
-    search.run()
-    return found, np.maximum(found.objective, search.left_over)
+    best = Candidate(*(field.copy() for field in found))
+    every = np.arange(best.objective.size)
+    if batch.min_length == 0:
+        best.update(every, Candidate.at(batch, np.zeros_like(best.length)))
+    window = windows(batch, relaxed, best)
+    bound = np.full(best.objective.size, -np.inf)
+    # Tables are as wide as the widest window among the problems that share them.
+    width_class = np.ceil(np.log2((window.high - window.low).max(axis=0) + 1.0))
+    width_class[window.slack < 0.0] = -1.0
+    for width in np.unique(width_class[width_class >= 0.0]):
+        rows = np.flatnonzero(width_class == width)
+        search = _Search(batch.take(rows), best.take(rows), Windows(*(field[..., rows] for field in window)))
+        search.run()
+        best.update(rows, search.best)
+        bound[rows] = search.left_over
+    return best, np.maximum(best.objective, bound)
 
 
 class _Search:
-    """The state of branch and bound on a batch."""
+    """Branch and bound on problems whose windows are about as wide.
 
-    def __init__(self, batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> None:
-        self.batch = batch
-        self.found = found
-        self.left_over = np.full(found.objective.size, -np.inf)
-        self.relaxed = relaxed
+    Attributes:
+        best: The best lengths so far.
+        left_over: Bound of the objective on what has been given up, -inf where nothing has been.
+    """
+
+    def __init__(self, batch: ProblemBatch, best: Candidate, window: Windows) -> None:
+        self.best = best
+        self.left_over = np.full(best.objective.size, -np.inf)
+        self._batch = batch
+        self._window = window
+        # Tables of shape (rows, users, width), from the least length of each user upwards.
+        width = int((window.high - window.low).max()) + 1
+        length = (window.low[..., None] + np.arange(width)).transpose(1, 0, 2)
+        value = np.expm1((length + 1.0) * batch.log_acceptance.T[..., None]) * batch.negated_scale.T[..., None]
+        self._loss = value - window.token_price.T[..., None] * length
+        if batch.token_price is not None:
+            value = value - batch.token_price.T[..., None] * length
+        outside = length > window.high.T[..., None]
+        value[outside] = self._loss[outside] = -np.inf
+        self._loss = self._loss.max(axis=-1, keepdims=True) - self._loss
+        self._length, self._value = length, value
+        self._drafting_s = length * batch.drafting_s.T[..., None]
+        self._load_s = length * batch.upload_s.T[..., None]
+        # Price of a verified token in time, which the value of a second turns into that of the tables.
+        self._per_token_s = np.zeros_like(self.left_over)
+        if batch.per_token_s is not None:
+            np.divide(
+                window.verification_price, self._time_price(), out=self._per_token_s, where=self._time_price() > 0.0
+            )
 
     def run(self) -> None:
-        batch, found = self.batch, self.found
-        low, high, most = _token_windows(batch, self.relaxed, found)
-        open_rows = np.flatnonzero(low.max(axis=0) >= 0)
-        width = int((high - low).max()) + 1
-        users = low.shape[0]
-        self.windows = _window_tables(batch, low, high, width)
-        intervals = self._first_intervals(low, high, most)
-        at_once = max(1, _ENTRIES_AT_ONCE // (users * width))
+        """Closes every problem, or leaves a bound."""
+        rows = np.arange(self.left_over.size)
+        listed = _log_combinations(self._loss, self._window.slack) <= _LOG_COMBINATIONS
+        self._list(rows[listed], self._loss[listed], self._window.slack[listed])
+        intervals = self._first_intervals(rows[~listed])
+        at_once = max(1, _ENTRIES_AT_ONCE // self._value[0].size)
         for _ in range(_MAX_ROUNDS):
             if not intervals.row.size:
                 return
-            self.evaluated = getattr(self, "evaluated", 0) + intervals.row.size
-            parts = []
-            for start in range(0, intervals.row.size, at_once):
-                part = intervals.take(slice(start, start + at_once))
-                parts.append(self._round(part))
+            starts = range(0, intervals.row.size, at_once)
+            parts = [self._branch(intervals.take(slice(start, start + at_once))) for start in starts]
             intervals = _Intervals(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-        bound = self.bounds(intervals)
-        np.maximum.at(self.left_over, intervals.row, bound)
+            crowded = np.bincount(intervals.row, minlength=rows.size) > _MOST_INTERVALS
+            self._give_up(intervals.take(crowded[intervals.row]))
+            intervals = intervals.take(~crowded[intervals.row])
+        self._give_up(intervals)
 
-    def price(self, rows):
-        return self.found.objective[rows] if self.batch.time_price is None else self.batch.time_price[rows]
+    def _time_price(self) -> FloatArray:
+        return self.best.objective if self._batch.time_price is None else self._batch.time_price
 
-    def threshold(self, rows):
-        """What value less time's cost an improvement exceeds."""
-        price = self.price(rows)
-        if self.batch.time_price is None:
-            return _ROUNDING * price * self.found.duration_s[rows]
-        f = self.found.objective[rows]
-        return f + _ROUNDING * (np.abs(f) + price * self.found.duration_s[rows])
+    def _excess(self, intervals: _Intervals, value: FloatArray) -> FloatArray:
+        """By how much value less time's cost can exceed that of the best lengths, at the intervals' ends."""
+        row = intervals.row
+        price = self._time_price()[row]
+        cost = price * (np.stack([intervals.low_s, intervals.high_s]) + self._batch.verification_s[row])
+        needed = _ROUNDING * (np.abs(value) + cost)
+        if self._batch.time_price is not None:
+            needed = needed + self.best.objective[row]
+        if self._batch.free_drafted is not None:
+            value = value + price * self._per_token_s[row] * self._batch.free_drafted[row]
+        excess: FloatArray = value - cost - needed
+        return excess
 
-    def _first_intervals(self, low, high, most):
-        batch = self.batch
-        rows = np.arange(low.shape[1])
-        floor = Candidate.at(batch, low.astype(float)).latency_s
-        alone = np.where(high > 0, batch.drafting_s + batch.upload_s, np.inf).min(axis=0)
-        floor = np.maximum(floor, np.where(np.isfinite(alone), alone, 0.0))
-        ceiling = Candidate.at(batch, high.astype(float)).latency_s
-        price = np.maximum(self.price(rows), _TINY)
-        ceiling = np.minimum(ceiling, (most - self.threshold(rows)) / price - batch.verification_s)
-        ceiling = ceiling * (1 + 1e-12)
-        floor = floor * (1 - 1e-12)
-        if batch.min_length == 0:
-            self.found.update(rows, Candidate.at(batch, np.zeros(low.shape)))
-        ok = np.flatnonzero(ceiling > floor)
-        steps = np.linspace(0, 1, _FIRST_INTERVALS + 1)
-        edges = floor[ok, None] + (ceiling - floor)[ok, None] * steps
-        return _Intervals(np.repeat(ok, _FIRST_INTERVALS), edges[:, :-1].ravel(), edges[:, 1:].ravel())
+    def _first_intervals(self, rows: IntArray) -> _Intervals:
+        """From the latency of the shortest lengths to where even the highest values are used up by time."""
+        batch = self._batch.take(rows)
+        low, high = self._window.low[:, rows], self._window.high[:, rows]
+        # Where nobody need draft, whoever does first is the first to be waited for.
+        alone_s = np.where(high > 0.0, batch.drafting_s + batch.upload_s, np.inf).min(axis=0)
+        least_s = np.maximum(Candidate.at(batch, low).latency_s, np.where(low.max(axis=0) > 0.0, 0.0, alone_s))
+        most_s = Candidate.at(batch, high).latency_s
+        price = self._time_price()[rows]
+        highest = self._value[rows].max(axis=-1).sum(axis=-1)
+        if batch.time_price is not None:
+            highest = highest - self.best.objective[rows]
+        if batch.free_drafted is not None:
+            highest = highest + price * self._per_token_s[rows] * np.maximum(batch.free_drafted, 0.0)
+        affordable_s = highest / np.maximum(price, _TINY) - batch.verification_s
+        most_s = np.minimum(most_s, affordable_s) * (1.0 + _ROUNDING)
+        least_s *= 1.0 - _ROUNDING
+        some = np.flatnonzero(most_s > least_s)
+        steps = np.linspace(0.0, 1.0, _FIRST_INTERVALS + 1)
+        edges_s = least_s[some, None] + (most_s - least_s)[some, None] * steps
+        return _Intervals(np.repeat(rows[some], _FIRST_INTERVALS), edges_s[:, :-1].ravel(), edges_s[:, 1:].ravel())
 
-    def _tables(self, part):
-        w = self.windows.take(part.row)
-        lo, hi = part.low_s[:, None, None], part.high_s[:, None, None]
-        mid = 0.5 * (lo + hi)
-        tangent = np.where(mid - w.drafting_s > hi - lo, mid, hi)
-        left = tangent - w.drafting_s
-        feasible = w.drafting_s < hi
-        with np.errstate(all="ignore"):
-            cost = np.where(feasible, w.load_s / left, np.inf)
-        return w, lo, hi, tangent, left, cost
+    def _branch(self, intervals: _Intervals) -> _Intervals:
+        """Excludes intervals by their bounds or by listing all lengths that they admit, and halves the others."""
+        bounds = self._bounds(intervals)
+        excess = self._excess(intervals, bounds.value)
+        opened = np.flatnonzero(excess.max(axis=0) > 0.0)
+        intervals, bounds, excess = intervals.take(opened), bounds.take(opened), excess[:, opened]
+        # Lengths with a latency in between are an improvement only if they are one by the bound at one of the ends.
+        losses = bounds.terms.max(axis=-1, keepdims=True) - bounds.terms
+        listed = np.all([_log_combinations(*end) <= _LOG_COMBINATIONS for end in zip(losses, excess, strict=True)], axis=0)
+        for loss, end_excess in zip(losses, excess, strict=True):
+            some = listed & (end_excess > 0.0)
+            self._list(intervals.row[some], loss[some], end_excess[some])
+        left = np.flatnonzero(~listed)
+        self._try_greedy(intervals.row[left], bounds.take(left))
+        intervals = intervals.take(left)
+        divisible = (intervals.middle_s > intervals.low_s) & (intervals.middle_s < intervals.high_s)
+        self._give_up(intervals.take(~divisible))
+        return intervals.take(divisible).halves()
 
-    def _multiplier(self, value, cost):
-        n = value.shape[0]
-        with np.errstate(all="ignore"):
-            dcost = np.diff(cost, axis=-1)
-            ratio = np.diff(value, axis=-1) / dcost
-        ratio = np.where(np.isfinite(ratio) & np.isfinite(dcost) & (ratio > 0), ratio, 0.0).reshape(n, -1)
-        dcost = np.where(ratio > 0, dcost.reshape(n, -1), np.inf)
-        capacity = 1.0 - cost[:, :, 0].sum(axis=-1)
-        order = np.argsort(-ratio, axis=-1)
-        spent = np.cumsum(np.take_along_axis(dcost, order, axis=-1), axis=-1)
-        critical = (spent <= capacity[:, None]).sum(axis=-1)
-        ratio_sorted = np.take_along_axis(ratio, order, axis=-1)
-        ratio_sorted = np.concatenate([ratio_sorted, np.zeros((n, 1))], axis=-1)
-        return ratio_sorted[np.arange(n), critical], ratio
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    def _bounds(self, intervals: _Intervals) -> _Bounds:
+        row = intervals.row
+        low_s, high_s, middle_s = (x[:, None, None] for x in (intervals.low_s, intervals.high_s, intervals.middle_s))
+        drafting_s = self._drafting_s[row]
+        # Near its pole a term is steep, and only the tangent at the upper end, where it is exact, is of use.
+        tangent_s = np.where(middle_s - drafting_s > high_s - low_s, middle_s, high_s)
+        upload_s = tangent_s - drafting_s
+        band = np.where(upload_s > 0.0, self._load_s[row] / upload_s, np.inf)
+        value = self._value[row]
+        if self._batch.per_token_s is not None:
+            value = value - (self._time_price() * self._per_token_s)[row, None, None] * self._length[row]
+        multiplier, merit = _band_price(value, band)
+        cost = multiplier[:, None, None] * band
+        steepness = cost / upload_s
+        terms = np.stack([value - cost + steepness * (end_s - tangent_s) for end_s in (low_s, high_s)])
+        terms = np.where(np.isfinite(band), terms, -np.inf)
+        return _Bounds(multiplier, merit, terms, terms.max(axis=-1).sum(axis=-1) + multiplier)
 
-    def _evaluate(self, part):
-        w, lo, hi, tangent, left, cost = self._tables(part)
-        value = w.value
-        price = self.price(part.row)
-        nu, ratio = self._multiplier(value, cost)
-        with np.errstate(all="ignore"):
-            spent = nu[:, None, None] * cost
-            spent = np.where(np.isfinite(cost), spent, np.inf)
-            net = value - spent
-            slope = np.where(np.isfinite(spent), spent / left, 0.0)
-            ends = [net + slope * (end - tangent) for end in (lo, hi)]
-        totals = []
-        for h, end in zip(ends, (part.low_s, part.high_s)):
-            best = h.max(axis=-1)
-            totals.append(best.sum(axis=-1) + nu)
-        return w, ratio, nu, ends, totals
+    def _give_up(self, intervals: _Intervals) -> None:
+        if intervals.row.size:
+            row = intervals.row
+            excess = self._excess(intervals, self._bounds(intervals).value).max(axis=0)
+            excess = np.maximum(excess, 0.0)
+            if self._batch.time_price is None:
+                excess /= intervals.low_s + self._batch.verification_s[row]
+            np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
 
-    def bounds(self, part):
-        if not part.row.size: return np.zeros(0)
-        _, _, _, _, totals = self._evaluate(part)
-        return self._objective_bound(part, np.maximum(*self._net(part, totals)))
+    def _list(self, rows: IntArray, loss: FloatArray, slack: FloatArray) -> None:
+        """Tries all lengths whose losses add up to no more than the slack."""
+        owner, choice = _combinations(loss, slack)
+        self._try(rows[owner], self._length[rows[owner], :, 0] + choice)
 
-    def _net(self, part, totals):
-        price = self.price(part.row)
-        v = self.batch.verification_s[part.row]
-        return [t - price * (end + v) for t, end in zip(totals, (part.low_s, part.high_s))]
+    def _try_greedy(self, rows: IntArray, bounds: _Bounds) -> None:
+        """Tries the tokens of more merit than the band's price, with and without those of just that merit."""
+        price = bounds.multiplier[:, None, None]
+        least = self._length[rows, :, 0]
+        fewer = least + np.sum(bounds.merit > price, axis=-1)
+        more = least + np.sum(bounds.merit >= np.maximum(price, _TINY), axis=-1)
+        self._try(np.tile(rows, 2), np.concatenate([fewer, more]))
 
-    def _objective_bound(self, part, total):
-        if self.batch.time_price is not None:
-            return total
-        return self.price(part.row) + np.maximum(total, 0) / (part.low_s + self.batch.verification_s[part.row])
-
-    def _round(self, part):
-        w, ratio, nu, ends, totals = self._evaluate(part)
-        # primal
-        self._try_prefixes(part, w, ratio, nu)
-        threshold = self.threshold(part.row)
-        totals = self._net(part, totals)
-        top = np.maximum(*totals)
-        if self.batch.time_price is None:
-            old_price = None
-        opened = np.flatnonzero(top > threshold)
-        if not opened.size:
-            return part.take(opened)
-        combos = np.zeros(opened.size)
-        losses = []
-        for h, total in zip(ends, totals):
-            h = h[opened]
-            loss = h.max(axis=-1, keepdims=True) - h
-            slack = (total - threshold)[opened]
-            count = (loss <= slack[:, None, None]).sum(axis=-1)
-            combos += np.where(slack > 0, np.exp2(np.log2(np.maximum(count, 1)).sum(axis=-1)), 0)
-            losses.append((loss, slack))
-        listed = combos <= _MOST_COMBINATIONS
-        if listed.any():
-            rows, lengths = [], []
-            for loss, slack in losses:
-                sel = np.flatnonzero(listed & (slack > 0))
-                if sel.size:
-                    owner, index = _combinations(loss[sel], slack[sel])
-                    rows.append(part.row[opened[sel[owner]]])
-                    lengths.append(self.windows.length[rows[-1], :, 0] + index)
-            self._try(np.concatenate(rows), np.concatenate(lengths))
-        return _split(part.take(opened[~listed]))
-
-    def _try_prefixes(self, part, w, ratio, nu):
-        n, k, width = w.value.shape
-        if width == 1:
-            return
-        ratio = ratio.reshape(n, k, width - 1)
-        base = w.length[:, :, 0]
-        down = base + (ratio > nu[:, None, None]).sum(axis=-1)
-        up = base + (ratio >= np.maximum(nu, _TINY)[:, None, None]).sum(axis=-1)
-        self._try(np.concatenate([part.row, part.row]), np.concatenate([down, up]))
-
-    def _try(self, rows, lengths):
-        """Evaluates lengths of shape (candidates, users)."""
-        self.tried = getattr(self, "tried", 0) + len(rows)
-        c = Candidate.at(self.batch.take(rows), np.ascontiguousarray(lengths.T.astype(float)))
-        order = np.lexsort((-c.objective, rows))
-        first = np.flatnonzero(np.diff(rows[order], prepend=-1))
-        best = order[first]
-        self.found.update(rows[best], c.take(best))
+    def _try(self, rows: IntArray, length: FloatArray) -> None:
+        """Evaluates lengths of shape ``(candidates, users)`` of the problems ``rows``, and keeps the best."""
+        tried = Candidate.at(self._batch.take(rows), np.ascontiguousarray(length.T))
+        order = np.lexsort((-tried.objective, rows))
+        first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
+        self.best.update(rows[first], tried.take(first))
 
 
-def _split(part: _Intervals) -> _Intervals:
-    middle = 0.5 * (part.low_s + part.high_s)
-    return _Intervals(np.concatenate([part.row] * 2), np.concatenate([part.low_s, middle]), np.concatenate([middle, part.high_s]))
+@np.errstate(divide="ignore", invalid="ignore")
+def _band_price(value: FloatArray, band: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The knapsack's multiplier, and each token's value per band, by taking tokens in the order of that.
+
+    A user's tokens come in their own order, as values are concave and costs convex.
+    """
+    step = np.diff(band, axis=-1)
+    merit = np.diff(value, axis=-1) / step
+    merit = np.where(merit > 0.0, merit, 0.0)
+    flat = merit.reshape(len(merit), merit.shape[1] * merit.shape[2])
+    order = np.argsort(-flat, axis=-1)
+    ranked = np.take_along_axis(flat, order, axis=-1)
+    spent = np.take_along_axis(np.where(merit > 0.0, step, np.inf).reshape(flat.shape), order, axis=-1).cumsum(axis=-1)
+    fits = np.sum(spent <= 1.0 - band[..., 0].sum(axis=-1, keepdims=True), axis=-1, keepdims=True)
+    ranked = np.concatenate([ranked, np.zeros((len(flat), 1))], axis=-1)
+    return np.take_along_axis(ranked, fits, axis=-1)[:, 0], merit
+
+
+def _log_combinations(loss: FloatArray, slack: FloatArray) -> FloatArray:
+    """Logarithm to base 2 of the number of combinations of options, each within the slack; shape ``(cases,)``."""
+    options = np.sum(loss <= slack[:, None, None], axis=-1)
+    log_count: FloatArray = np.log2(np.maximum(options, 1)).sum(axis=-1)
+    return log_count
 
 
 def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArray]:
-    n, users, width = loss.shape
-    owner = np.arange(n)
-    budget = slack.copy()
-    index = loss.argmin(axis=-1)
-    several = np.flatnonzero((loss <= slack[:, None, None]).sum(axis=-1).max(axis=0) > 1)
-    for user in several:
-        left = budget[:, None] - loss[owner, user]
-        state, choice = np.nonzero(left >= 0)
-        owner, budget = owner[state], left[state, choice]
-        index = index[state]
-        index[:, user] = choice
-    return owner, index
+    """All choices of an option by each user whose losses add up to no more than the slack.
 
+    Args:
+        loss: Shape ``(cases, users, options)``, 0 at the best.
+        slack: Shape ``(cases,)``.
 
-def _window_tables(batch, low, high, width):
-    length = low.T[:, :, None] + np.arange(width)
-    value = np.expm1((length + 1.0) * batch.log_acceptance.T[:, :, None]) * batch.negated_scale.T[:, :, None]
-    if batch.token_price is not None:
-        value = value - batch.token_price.T[:, :, None] * length
-    value[length > high.T[:, :, None]] = -np.inf
-    return _Windows(length, value, length * batch.drafting_s.T[:, :, None], length * batch.upload_s.T[:, :, None])
-
-
-def _token_windows(batch, relaxed, found):
-    price = found.objective if batch.time_price is None else batch.time_price
-    token = price * relaxed.token_s
-    if batch.token_price is not None:
-        total = token + batch.token_price
-    else:
-        total = token
-
-    def net(l):
-        return batch.value(l) - token * l
-    with np.errstate(all="ignore"):
-        response = np.log(batch.first_slope / np.maximum(total, _TINY)) / -batch.log_acceptance
-    response = np.nan_to_num(response).clip(batch.min_length, batch.max_length)
-    below = np.floor(response)
-    above = np.minimum(below + 1, batch.max_length)
-    nb, na = net(below), net(above)
-    best = np.where(na > nb, above, below)
-    top = np.maximum(na, nb)
-    dual = top.sum(axis=0) - price * relaxed.constant_s
-    thr = 0.0 if batch.time_price is None else found.objective
-    slack = dual - thr + 1e-11 * (np.abs(top).sum(axis=0) + np.abs(price * relaxed.constant_s))
-    slack = np.maximum(slack, 0)
-    need = top - slack
-    # least length with net >= need
-    lo = np.full(best.shape, float(batch.min_length)); hi = best.copy()
-    for _ in range((batch.max_length - batch.min_length).bit_length()):
-        m = np.floor(0.5 * (lo + hi))
-        ok = net(m) >= need
-        hi = np.where(ok, m, hi)
-        lo = np.where(ok, lo, np.minimum(m + 1, hi))
-    low = hi
-    lo = best.copy(); hi = np.full(best.shape, float(batch.max_length))
-    for _ in range((batch.max_length - batch.min_length).bit_length()):
-        m = np.ceil(0.5 * (lo + hi))
-        ok = net(m) >= need
-        lo = np.where(ok, m, lo)
-        hi = np.where(ok, hi, np.maximum(m - 1, lo))
-    high = lo
-    # most value
-    most = batch.value(high)
-    if batch.token_price is not None:
-        with np.errstate(all="ignore"):
-            r = np.floor(np.log(batch.first_slope / batch.token_price) / -batch.log_acceptance)
-        r = np.nan_to_num(r).clip(low, high)
-        most = np.maximum(np.maximum(batch.value(low), most), np.maximum(batch.value(r), batch.value(np.minimum(r + 1, high))))
-    return low, high, most.sum(axis=0)
+    Returns:
+        The case of each combination, shape ``(combinations,)``, and the options, shape ``(combinations, users)``.
+    """
+    case = np.arange(len(slack))
+    choice = loss.argmin(axis=-1)
+    several = np.sum(loss <= slack[:, None, None], axis=-1).max(axis=0, initial=0) > 1
+    for user in np.flatnonzero(several):
+        left = slack[:, None] - loss[case, user]
+        kept, option = np.nonzero(left >= 0.0)
+        case, slack, choice = case[kept], left[kept, option], choice[kept]
+        choice[:, user] = option
+    return case, choice

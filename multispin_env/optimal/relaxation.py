@@ -34,14 +34,13 @@ class Relaxed(NamedTuple):
 
     Attributes:
         length: Maximiser, shape ``(users, rows)``.
-        token_s: By how much a token of each user lengthens the round at that optimum, shape ``(users, rows)``.
-        constant_s: No lengths have a shorter round than ``constant_s + sum_k token_s_k L_k``, shape ``(rows,)``.
+        token_s: By how much a token of each user delays all drafts at that optimum, ``dphi/dL_k``, shape ``(users,
+            rows)``. No lengths have a shorter latency than ``sum_k token_s_k L_k``.
         upper_bound: Objective that no lengths in the box exceed, shape ``(rows,)``.
     """
 
     length: FloatArray
     token_s: FloatArray
-    constant_s: FloatArray
     upper_bound: FloatArray
 
 
@@ -51,7 +50,6 @@ class _Prices(NamedTuple):
     Attributes:
         time: The price of a second: the candidate's own objective where that is a ratio, shape ``(rows,)``.
         token_s: See ``Relaxed``.
-        constant_s: See ``Relaxed``.
         total: What a token of each user costs: its time, and its own price, shape ``(users, rows)``.
         band_part: The part of that for its drafting and upload, the same shape, or 1.
         surplus: ``ln(E'_k / total_k)``: the sign tells which way to change the length, the same shape.
@@ -60,7 +58,6 @@ class _Prices(NamedTuple):
 
     time: FloatArray
     token_s: FloatArray
-    constant_s: FloatArray
     total: FloatArray
     band_part: FloatArray
     surplus: FloatArray
@@ -86,7 +83,7 @@ def relax(batch: ProblemBatch, start_length: FloatArray) -> Relaxed:
     least = np.full_like(start_length, float(batch.min_length))
     shortest_s = Candidate.at(batch, least).duration_s
     num_rows = shortest_s.size
-    best = Relaxed(np.empty_like(least), np.empty_like(least), np.empty(num_rows), np.empty(num_rows))
+    best = Relaxed(np.empty_like(least), np.empty_like(least), np.empty(num_rows))
     active = np.arange(num_rows)
     failures = np.zeros(num_rows)
     candidate = Candidate.at(batch, np.maximum(start_length, _LEAST_LENGTH))
@@ -95,7 +92,7 @@ def relax(batch: ProblemBatch, start_length: FloatArray) -> Relaxed:
         close = prices.bound - candidate.objective <= _RELATIVE_GAP * np.abs(prices.bound)
         done = close | (failures > _MAX_FAILURES) | (steps_left == 0)
         if done.any():
-            found = (candidate.length, prices.token_s, prices.constant_s, prices.bound)
+            found = (candidate.length, prices.token_s, prices.bound)
             for field, value in zip(best, found, strict=True):
                 field[..., active[done]] = value[..., done]
             left = np.flatnonzero(~done)
@@ -130,10 +127,9 @@ def _prices(batch: ProblemBatch, candidate: Candidate, shortest_s: FloatArray) -
     constant_s = batch.verification_s
     band = total = time * token_s
     if batch.per_token_s is not None and batch.free_drafted is not None:
-        beyond = candidate.length.sum(axis=0) > batch.free_drafted
-        token_s = token_s + batch.per_token_s * beyond
-        constant_s = constant_s - batch.per_token_s * batch.free_drafted * beyond
-        total = time * token_s
+        per_token_s = batch.per_token_s * (candidate.length.sum(axis=0) > batch.free_drafted)
+        constant_s = constant_s - per_token_s * batch.free_drafted
+        total = total + time * per_token_s
     if batch.token_price is not None:
         total = total + batch.token_price
     log_ratio = np.log(batch.first_slope / total)
@@ -144,7 +140,7 @@ def _prices(batch: ProblemBatch, candidate: Candidate, shortest_s: FloatArray) -
     bound = surplus if batch.time_price is not None else time + np.maximum(surplus, 0.0) / shortest_s
     log_surplus = log_ratio + batch.log_acceptance * candidate.length
     band_part = np.ones((1, 1)) if total is band else band / total
-    return _Prices(time, token_s, constant_s, total, band_part, log_surplus, bound)
+    return _Prices(time, token_s, total, band_part, log_surplus, bound)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
