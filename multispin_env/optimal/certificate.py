@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multispin_env.core.round import FloatArray, IntArray
 from multispin_env.optimal.batch import ProblemBatch
@@ -22,10 +23,13 @@ from multispin_env.optimal.windows import Windows, windows
 
 # What is left after so many halvings, or more intervals than these at a time, counts as bounded, not as excluded.
 _MAX_ROUNDS = 50
-_MOST_INTERVALS = 1024
+_MOST_INTERVALS = 256
 _FIRST_INTERVALS = 8
-# Lengths are listed where the users' options have at most two to the power of this many combinations.
+# Lengths are listed where the users' options have at most two to the power of this many combinations, by a few more in
+# every round, and no more than the following have losses that add up to little enough.
 _LOG_COMBINATIONS = 10.0
+_LOG_COMBINATIONS_PER_ROUND = 2.0
+_MOST_COMBINATIONS = 4096
 # Table entries that are worked on at once, which bounds the memory.
 _ENTRIES_AT_ONCE = 1 << 18
 # Relative to values and the cost of time: differences below are rounding.
@@ -74,7 +78,7 @@ class _Bounds(NamedTuple):
         return _Bounds(self.multiplier[index], self.merit[index], self.terms[:, index], self.value[:, index])
 
 
-def certify(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Candidate, FloatArray]:
+def prove(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Candidate, FloatArray]:
     """Improves integer lengths to the optimum, as far as the limits of effort allow, and bounds what is possible.
 
     Args:
@@ -140,15 +144,15 @@ class _Search:
     def run(self) -> None:
         """Closes every problem, or leaves a bound."""
         rows = np.arange(self.left_over.size)
-        listed = _log_combinations(self._loss, self._window.slack) <= _LOG_COMBINATIONS
-        self._list(rows[listed], self._loss[listed], self._window.slack[listed])
+        listed = self._list(rows, self._loss, self._window.slack, _LOG_COMBINATIONS)
         intervals = self._first_intervals(rows[~listed])
         at_once = max(1, _ENTRIES_AT_ONCE // self._value[0].size)
-        for _ in range(_MAX_ROUNDS):
+        for number in range(_MAX_ROUNDS):
+            log_limit = _LOG_COMBINATIONS + _LOG_COMBINATIONS_PER_ROUND * number
             if not intervals.row.size:
                 return
             starts = range(0, intervals.row.size, at_once)
-            parts = [self._branch(intervals.take(slice(start, start + at_once))) for start in starts]
+            parts = [self._branch(intervals.take(slice(start, start + at_once)), log_limit) for start in starts]
             intervals = _Intervals(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
             crowded = np.bincount(intervals.row, minlength=rows.size) > _MOST_INTERVALS
             self._give_up(intervals.take(crowded[intervals.row]))
@@ -193,7 +197,7 @@ class _Search:
         edges_s = least_s[some, None] + (most_s - least_s)[some, None] * steps
         return _Intervals(np.repeat(rows[some], _FIRST_INTERVALS), edges_s[:, :-1].ravel(), edges_s[:, 1:].ravel())
 
-    def _branch(self, intervals: _Intervals) -> _Intervals:
+    def _branch(self, intervals: _Intervals, log_limit: float) -> _Intervals:
         """Excludes intervals by their bounds or by listing all lengths that they admit, and halves the others."""
         bounds = self._bounds(intervals)
         excess = self._excess(intervals, bounds.value)
@@ -201,10 +205,10 @@ class _Search:
         intervals, bounds, excess = intervals.take(opened), bounds.take(opened), excess[:, opened]
         # Lengths with a latency in between are an improvement only if they are one by the bound at one of the ends.
         losses = bounds.terms.max(axis=-1, keepdims=True) - bounds.terms
-        listed = np.all([_log_combinations(*end) <= _LOG_COMBINATIONS for end in zip(losses, excess, strict=True)], axis=0)
+        listed = np.ones(opened.size, dtype=np.bool_)
         for loss, end_excess in zip(losses, excess, strict=True):
-            some = listed & (end_excess > 0.0)
-            self._list(intervals.row[some], loss[some], end_excess[some])
+            some = np.flatnonzero(listed & (end_excess > 0.0))
+            listed[some] = self._list(intervals.row[some], loss[some], end_excess[some], log_limit)
         left = np.flatnonzero(~listed)
         self._try_greedy(intervals.row[left], bounds.take(left))
         intervals = intervals.take(left)
@@ -240,10 +244,14 @@ class _Search:
                 excess /= intervals.low_s + self._batch.verification_s[row]
             np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
 
-    def _list(self, rows: IntArray, loss: FloatArray, slack: FloatArray) -> None:
-        """Tries all lengths whose losses add up to no more than the slack."""
-        owner, choice = _combinations(loss, slack)
-        self._try(rows[owner], self._length[rows[owner], :, 0] + choice)
+    def _list(self, rows: IntArray, loss: FloatArray, slack: FloatArray, log_limit: float) -> NDArray[np.bool_]:
+        """Tries all lengths whose losses add up to no more than the slack, and says where they were not too many."""
+        listed = _log_combinations(loss, slack) <= log_limit
+        cases = np.flatnonzero(listed)
+        owner, choice, left_out = _combinations(loss[cases], slack[cases])
+        listed[cases[left_out]] = False
+        self._try(rows[cases[owner]], self._length[rows[cases[owner]], :, 0] + choice)
+        return listed
 
     def _try_greedy(self, rows: IntArray, bounds: _Bounds) -> None:
         """Tries the tokens of more merit than the band's price, with and without those of just that merit."""
@@ -286,7 +294,7 @@ def _log_combinations(loss: FloatArray, slack: FloatArray) -> FloatArray:
     return log_count
 
 
-def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArray]:
+def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
     """All choices of an option by each user whose losses add up to no more than the slack.
 
     Args:
@@ -294,14 +302,20 @@ def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArr
         slack: Shape ``(cases,)``.
 
     Returns:
-        The case of each combination, shape ``(combinations,)``, and the options, shape ``(combinations, users)``.
+        The case of each combination, shape ``(combinations,)``, the options, shape ``(combinations, users)``, and the
+        cases that are left out because they have too many.
     """
-    case = np.arange(len(slack))
+    num_cases = len(slack)
+    case = np.arange(num_cases)
     choice = loss.argmin(axis=-1)
+    complete = np.ones(num_cases, dtype=np.bool_)
     several = np.sum(loss <= slack[:, None, None], axis=-1).max(axis=0, initial=0) > 1
     for user in np.flatnonzero(several):
         left = slack[:, None] - loss[case, user]
         kept, option = np.nonzero(left >= 0.0)
+        complete &= np.bincount(case[kept], minlength=num_cases) <= _MOST_COMBINATIONS
+        few = complete[case[kept]]
+        kept, option = kept[few], option[few]
         case, slack, choice = case[kept], left[kept, option], choice[kept]
         choice[:, user] = option
-    return case, choice
+    return case, choice, np.flatnonzero(~complete)

@@ -16,7 +16,7 @@ from multispin_env.optimal.candidate import Candidate
 
 _MAX_STEPS = 60
 # A stop earlier than rounding: the integers that are sought lie much farther away.
-_RELATIVE_GAP = 1e-7
+_RELATIVE_GAP = 1e-5
 # Longest Newton step in the logarithm of a share or of the latency.
 _LONGEST_LOG_STEP = 4.0
 _LEAST_CURVATURE = 1e-9
@@ -42,6 +42,10 @@ class Relaxed(NamedTuple):
     length: FloatArray
     token_s: FloatArray
     upper_bound: FloatArray
+
+    def take(self, columns: IntArray) -> Relaxed:
+        """Those of the problems that ``columns`` selects."""
+        return Relaxed(*(field[..., columns] for field in self))
 
 
 class _Prices(NamedTuple):

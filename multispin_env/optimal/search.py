@@ -6,22 +6,11 @@ import numpy as np
 
 from multispin_env.core.round import FloatArray
 from multispin_env.optimal.candidate import Candidate
-from multispin_env.optimal.relaxation import Relaxed
 from multispin_env.optimal.batch import ProblemBatch
 
 # One user's jump to the next integer can make a longer or a shorter round the best for all: so the relaxed lengths are
-# scaled before they are rounded; up, where their fraction is at least one minus an offset. With many users a narrow
-# ladder of scales is enough: on 1500 rounds of the paper's setting Algorithm 1's grid never found better.
+# scaled before they are rounded. A narrow ladder of scales is enough.
 _SCALES = np.linspace(0.94, 1.06, 21)
-_OFFSETS = np.array([0.5])
-# A wider ladder pays where the bound leaves this much room, relative to the objective.
-_ROOM = 0.005
-_FINE_SCALES = np.geomspace(0.75, 1.5, 32)
-_FINE_OFFSETS = np.array([0.0, 0.25, 0.5, 0.75])
-# With few users one token matters more and effort is cheap: the search starts once from every scale.
-_FEW_USERS = 8
-_SCALES_OF_FEW = np.array([0.75, 0.9, 1.0, 1.15, 1.35])
-_OFFSETS_OF_FEW = np.array([0.15, 0.35, 0.5, 0.65, 0.85])
 # Moves evaluated exactly in each round of the search, and the most rounds: only with a thousand users would more of
 # them gain anything, some 1e-7, at a cost that is no longer linear in the users.
 _MOVES = 4
@@ -33,59 +22,25 @@ _LEAST_GAIN = 1e-12
 _TINY = 1e-300
 
 
-def round_lengths(batch: ProblemBatch, relaxed: Relaxed, common_length: FloatArray) -> Candidate:
-    """Finds integer lengths near the relaxed ones, never worse than the common length given.
+def round_lengths(batch: ProblemBatch, real_length: FloatArray, common_length: FloatArray) -> Candidate:
+    """The best of several roundings of the relaxed lengths, never worse than the common length given.
 
     Args:
-        rows: The problems.
-        relaxed: Their real-valued optimum.
-        common_length: An integer length for all users, shape ``(batch,)``.
-
-    Returns:
-        The best lengths found; none of the most promising moves of one user by one token improves them.
+        batch: The problems.
+        real_length: Their real-valued optimum, shape ``(users, rows)``.
+        common_length: An integer length for all users, shape ``(rows,)``.
     """
-    common = Candidate.at(batch, np.broadcast_to(common_length, relaxed.length.shape))
-    if relaxed.length.shape[0] <= _FEW_USERS:
-        starts = _rounded(batch, relaxed.length, _SCALES_OF_FEW, _OFFSETS_OF_FEW)
-        return _climb_from_each(batch, [*starts, common])
-    found = _climb(batch, _best_of([common, *_rounded(batch, relaxed.length, _SCALES, _OFFSETS)]))
-    room = np.flatnonzero(relaxed.upper_bound > found.objective + _ROOM * np.abs(found.objective))
-    if room.size:
-        tight = batch.take(room)
-        starts = _rounded(tight, relaxed.length[:, room], _FINE_SCALES, _FINE_OFFSETS)
-        found.update(room, _climb(tight, _best_of(starts)))
-    return found
-
-
-def _rounded(batch: ProblemBatch, real_length: FloatArray, scales: FloatArray, offsets: FloatArray) -> list[Candidate]:
-    """For each scale the best of the roundings at all offsets."""
-    rounded = []
-    at_once = max(1, _LENGTHS_AT_ONCE // (real_length.size * offsets.size))
-    for start in range(0, scales.size, at_once):
-        some = scales[start : start + at_once]
-        lengths = np.floor(real_length[:, None, None] * some[:, None] + offsets[:, None, None])
-        candidates = Candidate.at(batch.spread(2), lengths.clip(batch.min_length, batch.max_length))
-        rounded += [Candidate(*(field[..., scale, :] for field in candidates)).best() for scale in range(some.size)]
-    return rounded
-
-
-def _best_of(candidates: list[Candidate]) -> Candidate:
-    """For every problem the best of several choices."""
-    best = Candidate(*(field.copy() for field in candidates[0]))
-    every = np.arange(best.objective.size)
-    for candidate in candidates[1:]:
-        best.update(every, candidate)
+    best = Candidate.at(batch, np.repeat(common_length[None], len(real_length), axis=0))
+    every = np.arange(common_length.size)
+    at_once = max(1, _LENGTHS_AT_ONCE // real_length.size)
+    for start in range(0, _SCALES.size, at_once):
+        scales = _SCALES[start : start + at_once, None]
+        lengths = np.rint(real_length[:, None] * scales).clip(batch.min_length, batch.max_length)
+        best.update(every, Candidate.at(batch.spread(), lengths).best())
     return best
 
 
-def _climb_from_each(batch: ProblemBatch, starts: list[Candidate]) -> Candidate:
-    """The best of the local optima that several starts lead to."""
-    num_rows = starts[0].objective.size
-    flat = _climb(batch.take(np.tile(np.arange(num_rows), len(starts))), Candidate.joined(starts))
-    return Candidate(*(field.reshape(*field.shape[:-1], len(starts), num_rows) for field in flat)).best()
-
-
-def _climb(batch: ProblemBatch, candidate: Candidate) -> Candidate:
+def climb(batch: ProblemBatch, candidate: Candidate) -> Candidate:
     """Takes the best of the most promising moves while it improves the objective, evaluated exactly."""
     result = Candidate(*(field.copy() for field in candidate))
     active = np.arange(candidate.objective.size)
