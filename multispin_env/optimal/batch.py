@@ -7,8 +7,7 @@ an inserted axis, which is several times faster than reducing a short last axis.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ def users_last(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return np.ascontiguousarray(array.T).reshape(shape)
 
 
-@dataclass(frozen=True)
-class ProblemBatch:
+class ProblemBatch(NamedTuple):
     """A flattened batch of problems; per-user arrays of shape ``(users, rows)``, per-round arrays ``(rows,)``.
 
     Terms that no problem of the batch has are None, and cost nothing.
@@ -106,8 +104,7 @@ class ProblemBatch:
         return self._mapped(lambda array: array[inserted] if array.ndim > 1 else array)
 
     def _mapped(self, change: Callable[[FloatArray], FloatArray]) -> ProblemBatch:
-        old = {field.name: getattr(self, field.name) for field in fields(self)}
-        return ProblemBatch(**{name: change(v) if isinstance(v, np.ndarray) else v for name, v in old.items()})
+        return ProblemBatch(*(change(field) if isinstance(field, np.ndarray) else field for field in self))
 
     def value(self, length: FloatArray) -> FloatArray:
         """Weighted expected tokens less their price, ``w_k E[N_k | L_k] - c_k L_k`` (eq. 12) per user."""

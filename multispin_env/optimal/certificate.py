@@ -99,7 +99,7 @@ def prove(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Cand
     # Tables are as wide as the widest window among the problems that share them.
     width_class = np.ceil(np.log2((window.high - window.low).max(axis=0) + 1.0))
     width_class[window.slack < 0.0] = -1.0
-    for width in np.unique(width_class[width_class >= 0.0]):
+    for width in sorted(set(width_class[width_class >= 0.0])):
         rows = np.flatnonzero(width_class == width)
         search = _Search(batch.take(rows), best.take(rows), Windows(*(field[..., rows] for field in window)))
         search.run()
@@ -145,6 +145,8 @@ class _Search:
         """Closes every problem, or leaves a bound."""
         rows = np.arange(self.left_over.size)
         listed = self._list(rows, self._loss, self._window.slack, _LOG_COMBINATIONS)
+        if listed.all():
+            return
         intervals = self._first_intervals(rows[~listed])
         at_once = max(1, _ENTRIES_AT_ONCE // self._value[0].size)
         for number in range(_MAX_ROUNDS):

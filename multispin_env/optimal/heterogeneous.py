@@ -53,8 +53,8 @@ def solve_heterogeneous(problem: RoundProblem, *, certify: bool = False) -> Solu
 
 def _solve(batch: ProblemBatch, certify: bool) -> tuple[Candidate, FloatArray]:
     num_users = batch.drafting_s.shape[0]
-    common, _ = common_length(batch)
-    relaxed = relax(batch, np.repeat(common[None], num_users, axis=0))
+    common, per_token_s = common_length(batch)
+    relaxed = relax(batch, np.repeat(common[None], num_users, axis=0), per_token_s)
     found = round_lengths(batch, relaxed.length, common)
     if num_users > _FEW_USERS:
         found = climb(batch, found)

@@ -16,7 +16,7 @@ from multispin_env.optimal.candidate import Candidate
 
 _MAX_STEPS = 60
 # A stop earlier than rounding: the integers that are sought lie much farther away.
-_RELATIVE_GAP = 1e-5
+_RELATIVE_GAP = 1e-4
 # Longest Newton step in the logarithm of a share or of the latency.
 _LONGEST_LOG_STEP = 4.0
 _LEAST_CURVATURE = 1e-9
@@ -73,7 +73,7 @@ class _Prices(NamedTuple):
         return _Prices(*(f if one and f is self.band_part else f[..., columns] for f in self))
 
 
-def relax(batch: ProblemBatch, start_length: FloatArray) -> Relaxed:
+def relax(batch: ProblemBatch, start_length: FloatArray, per_token_s: FloatArray) -> Relaxed:
     """Maximises the objective over real lengths, and bounds it.
 
     Newton's method, always uphill: where its step does not raise the objective, half of it and then ever shorter
@@ -83,9 +83,10 @@ def relax(batch: ProblemBatch, start_length: FloatArray) -> Relaxed:
     Args:
         batch: The problems.
         start_length: Where to start, within the box, shape ``(users, rows)``.
+        per_token_s: Latency per token at a common length, theta of Lemma 1, shape ``(rows,)``.
     """
     least = np.full_like(start_length, float(batch.min_length))
-    shortest_s = Candidate.at(batch, least).duration_s
+    shortest_s = batch.duration_s(batch.min_length * per_token_s, least)
     num_rows = shortest_s.size
     best = Relaxed(np.empty_like(least), np.empty_like(least), np.empty(num_rows))
     active = np.arange(num_rows)

@@ -30,13 +30,19 @@ def round_lengths(batch: ProblemBatch, real_length: FloatArray, common_length: F
         real_length: Their real-valued optimum, shape ``(users, rows)``.
         common_length: An integer length for all users, shape ``(rows,)``.
     """
-    best = Candidate.at(batch, np.repeat(common_length[None], len(real_length), axis=0))
     every = np.arange(common_length.size)
     at_once = max(1, _LENGTHS_AT_ONCE // real_length.size)
+    choices = [np.broadcast_to(common_length, (len(real_length), 1, every.size))]
+    best = None
     for start in range(0, _SCALES.size, at_once):
-        scales = _SCALES[start : start + at_once, None]
-        lengths = np.rint(real_length[:, None] * scales).clip(batch.min_length, batch.max_length)
-        best.update(every, Candidate.at(batch.spread(), lengths).best())
+        scaled = real_length[:, None] * _SCALES[start : start + at_once, None]
+        choices.append(np.rint(scaled).clip(batch.min_length, batch.max_length))
+        found = Candidate.at(batch.spread(), np.concatenate(choices, axis=1)).best()
+        choices = []
+        if best is None:
+            best = found
+        else:
+            best.update(every, found)
     return best
 
 

@@ -59,8 +59,8 @@ def windows(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> Windows:
     if batch.free_drafted is not None:
         needed = needed - verification_price * batch.free_drafted
     slack = most.sum(axis=0) - needed + _ROUNDING * (scale + np.abs(needed))
-    low = _farthest(batch, price, best, np.full_like(best, float(batch.min_length)), most - slack)
-    high = _farthest(batch, price, best, np.full_like(best, float(batch.max_length)), most - slack)
+    ends = np.array([batch.min_length, batch.max_length], dtype=np.float64)[:, None, None]
+    low, high = _farthest(batch, price, np.stack([best, best]), ends, most - slack)
     return Windows(low, high, price, verification_price, slack)
 
 
@@ -95,7 +95,7 @@ def _net_value(batch: ProblemBatch, price: FloatArray, length: FloatArray) -> Fl
 def _farthest(
     batch: ProblemBatch, price: FloatArray, inside: FloatArray, end: FloatArray, least: FloatArray
 ) -> FloatArray:
-    """From a length inside the window towards an end, the last one whose net value is not below the least."""
+    """From lengths inside the window towards both ends, the last ones whose net value is not below the least."""
     direction = np.where(end > inside, 1.0, -1.0)
     for _ in range((batch.max_length - batch.min_length).bit_length()):
         middle = inside + direction * np.ceil(0.5 * np.abs(end - inside))
