@@ -10,7 +10,7 @@ from multispin_env.optimal.batch import ProblemBatch
 
 # One user's jump to the next integer can make a longer or a shorter round the best for all: so the relaxed lengths are
 # scaled before they are rounded. A narrow ladder of scales is enough.
-_SCALES = np.linspace(0.94, 1.06, 21)
+_SCALES = np.linspace(0.94, 1.06, 11)
 # Moves evaluated exactly in each round of the search, and the most rounds: only with a thousand users would more of
 # them gain anything, some 1e-7, at a cost that is no longer linear in the users.
 _MOVES = 4
