@@ -17,8 +17,10 @@ from multispin_env.optimal.search import climb, round_lengths
 _BLOCK_USERS = 1 << 15
 # With few users a token matters more, and the proof costs less than a search would.
 _FEW_USERS = 8
-# A search near the relaxed optimum is trusted where that is closer than this to what was found.
+# A search near the relaxed optimum is trusted where that is closer than the first to what was found, or closer than the
+# second where some upload takes less time than a token's drafting: there the latency is a ridge of whole tokens.
 _TRUSTED_GAP = 0.005
+_TRUSTED_GAP_ON_RIDGE = 0.001
 
 
 def solve_heterogeneous(problem: RoundProblem, *, certify: bool = False) -> Solution:
@@ -59,8 +61,9 @@ def _solve(batch: ProblemBatch, certify: bool) -> tuple[Candidate, FloatArray]:
     if num_users > _FEW_USERS:
         found = climb(batch, found)
     bound = np.maximum(relaxed.upper_bound, found.objective)
-    open_gap = bound - found.objective > _TRUSTED_GAP * np.abs(found.objective)
-    rows = np.flatnonzero(open_gap | (certify or num_users <= _FEW_USERS))
+    on_ridge = np.any(found.upload_s < batch.drafting_s, axis=0)
+    trusted_gap = np.where(on_ridge, _TRUSTED_GAP_ON_RIDGE, _TRUSTED_GAP) * np.abs(found.objective)
+    rows = np.flatnonzero((bound - found.objective > trusted_gap) | (certify or num_users <= _FEW_USERS))
     if rows.size:
         proved, bound[rows] = prove(batch.take(rows), relaxed.take(rows), found.take(rows))
         found.update(rows, proved)
