@@ -41,8 +41,8 @@ class ProblemBatch(NamedTuple):
         upload_s: Upload latency per token over the whole band, q_k.
         log_acceptance: ``ln alpha_k``, finite and below 0.
         negated_scale: ``w_k / (alpha_k - 1)``, at most 0: what ``expm1((L_k + 1) ln alpha_k)`` is multiplied with.
-        first_slope: ``w_k C_k`` with ``C_k = alpha_k |ln alpha_k| / (1 - alpha_k)``, the slope of ``w_k E[N_k | L_k]`` at
-            L_k = 0; at L_k it is ``w_k C_k alpha_k^L_k``.
+        first_slope: ``w_k C_k`` with ``C_k = alpha_k |ln alpha_k| / (1 - alpha_k)``, the slope of
+            ``w_k E[N_k | L_k]`` at L_k = 0; at L_k it is ``w_k C_k alpha_k^L_k``.
         token_price: What a drafted token costs, c_k.
         verification_s: Verification latency without the time per token, per round.
         per_token_s: Verification time for each token beyond the free ones, per round.
@@ -104,7 +104,8 @@ class ProblemBatch(NamedTuple):
         return self._mapped(lambda array: array[inserted] if array.ndim > 1 else array)
 
     def _mapped(self, change: Callable[[FloatArray], FloatArray]) -> ProblemBatch:
-        return ProblemBatch(*(change(field) if isinstance(field, np.ndarray) else field for field in self))
+        fields: list[Any] = [change(field) if isinstance(field, np.ndarray) else field for field in self]
+        return ProblemBatch(*fields)
 
     def value(self, length: FloatArray) -> FloatArray:
         """Weighted expected tokens less their price, ``w_k E[N_k | L_k] - c_k L_k`` (eq. 12) per user."""

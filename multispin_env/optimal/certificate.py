@@ -1,11 +1,11 @@
 """Proof of the integer optimum: branch and bound over the latency, and enumeration of what is left.
 
 At a fixed latency phi the users are coupled by the band alone: maximise ``sum_k v_k(l_k)`` subject to
-``sum_k g_k(l_k, phi) <= 1`` with ``g_k(l, phi) = q_k l / (phi - l T_k)``, a knapsack of concave values and convex costs.
-With a multiplier nu on the band each user chooses alone, which bounds the knapsack. The terms
+``sum_k g_k(l_k, phi) <= 1`` with ``g_k(l, phi) = q_k l / (phi - l T_k)``, a knapsack of concave values and convex
+costs. With a multiplier nu on the band each user chooses alone, which bounds the knapsack. The terms
 ``v_k(l) - nu g_k(l, phi)`` are concave in phi, so that tangents bound them over a whole interval of latencies, with an
 error of the square of its width. An interval in which the bound admits an improvement is halved, or, where few lengths
-lie within what the bound leaves, all of these are evaluated.
+lie within what the bound leaves, all of these are evaluated. A page of the documentation, optimum.md, derives it.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _Search:
         self._length, self._value = length, value
         self._drafting_s = length * batch.drafting_s.T[..., None]
         self._load_s = length * batch.upload_s.T[..., None]
-        # Price of a verified token in time, which the value of a second turns into that of the tables.
+        # Verification time charged to each token: any from none to all of it gives a bound.
         self._per_token_s = np.zeros_like(self.left_over)
         if batch.per_token_s is not None:
             np.divide(

@@ -178,7 +178,7 @@ def _newton_length(batch: ProblemBatch, candidate: Candidate, prices: _Prices, f
     gain = cost * np.exp(prices.surplus)
     # Where a ratio is maximised, the price of time changes with the lengths.
     if batch.time_price is not None:
-        rise, outside = np.zeros(1), 1.0
+        rise, outside = np.zeros_like(gain), np.ones_like(latency_s)
     else:
         rise, outside = gain - cost * (1.0 - band_part), 1.0 - latency_s / duration_s
     weight = 2.0 * spent / (1.0 + spent.sum(axis=0)) - rise * uploading

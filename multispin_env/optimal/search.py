@@ -1,12 +1,12 @@
-"""From real lengths to integer ones: roundings of several kinds, then local search with exact evaluation."""
+"""From real lengths to integer ones: roundings at several scales, then local search with exact evaluation."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from multispin_env.core.round import FloatArray
-from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.batch import ProblemBatch
+from multispin_env.optimal.candidate import Candidate
 
 # One user's jump to the next integer can make a longer or a shorter round the best for all: so the relaxed lengths are
 # scaled before they are rounded. A narrow ladder of scales is enough.
@@ -30,19 +30,17 @@ def round_lengths(batch: ProblemBatch, real_length: FloatArray, common_length: F
         real_length: Their real-valued optimum, shape ``(users, rows)``.
         common_length: An integer length for all users, shape ``(rows,)``.
     """
-    every = np.arange(common_length.size)
     at_once = max(1, _LENGTHS_AT_ONCE // real_length.size)
-    choices = [np.broadcast_to(common_length, (len(real_length), 1, every.size))]
-    best = None
+    found: list[Candidate] = []
+    choices = [np.broadcast_to(common_length, (len(real_length), 1, common_length.size))]
     for start in range(0, _SCALES.size, at_once):
         scaled = real_length[:, None] * _SCALES[start : start + at_once, None]
         choices.append(np.rint(scaled).clip(batch.min_length, batch.max_length))
-        found = Candidate.at(batch.spread(), np.concatenate(choices, axis=1)).best()
-        choices = []
-        if best is None:
-            best = found
-        else:
-            best.update(every, found)
+        found.append(Candidate.at(batch.spread(), np.concatenate(choices, axis=1)).best())
+        choices.clear()
+    best, *others = found
+    for other in others:
+        best.update(np.arange(common_length.size), other)
     return best
 
 
