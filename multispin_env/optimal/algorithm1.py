@@ -38,8 +38,8 @@ def solve_algorithm1(problem: RoundProblem, num_latencies: int = 100, num_multip
 
     Raises:
         TypeError: A number of grid points is not an integer, or the problem is not a ``RoundProblem``.
-        ValueError: It is out of range, or the problem has weights, prices, a shortest draft other than 1 or verification
-            time per token, for which eq. 37 does not hold.
+        ValueError: It is out of range, or the problem has weights, prices, a shortest draft other than 1 or
+            verification time per token, for which eq. 37 does not hold.
     """
     num_latencies = integer("num_latencies", num_latencies, low=1, high=_MOST_GRID_POINTS)
     num_multipliers = integer("num_multipliers", num_multipliers, low=1, high=_MOST_GRID_POINTS)

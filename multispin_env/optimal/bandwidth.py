@@ -28,8 +28,8 @@ def equalize_bandwidth(problem: RoundProblem, draft_length: ArrayLike) -> tuple[
     Args:
         problem: The round or rounds.
         draft_length: Tokens that each user drafts, from ``min_draft_length`` to ``max_draft_length``; need not be
-            integers. Broadcast against the problem's ``(..., users)``, so that a number is a common length and extra leading axes compare
-            several lengths.
+            integers. Broadcast against the problem's ``(..., users)``, so that a number is a common length and extra
+            leading axes compare several lengths.
 
     Returns:
         The latency of drafting and upload in seconds, shape ``(...)``, and the shares of the band, summing to 1 over

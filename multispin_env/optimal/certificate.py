@@ -19,7 +19,7 @@ from multispin_env.core.round import FloatArray, IntArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.relaxation import Relaxed
-from multispin_env.optimal.windows import Windows, windows
+from multispin_env.optimal.windows import Windows, best_response, least_charge, least_time_price, windows
 
 # What is left after so many halvings, or more intervals than these at a time, counts as bounded, not as excluded.
 _MAX_ROUNDS = 50
@@ -92,8 +92,11 @@ def prove(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Cand
     """
     best = Candidate(*(field.copy() for field in found))
     every = np.arange(best.objective.size)
+    # Two choices that no latency leads to, or no price of time.
     if batch.min_length == 0:
         best.update(every, Candidate.at(batch, np.zeros_like(best.length)))
+    if batch.token_price is not None:
+        best.update(every, Candidate.at(batch, best_response(batch, batch.token_price)[0]))
     window = windows(batch, relaxed, best)
     bound = np.full(best.objective.size, -np.inf)
     # Tables are as wide as the widest window among the problems that share them.
@@ -134,12 +137,6 @@ class _Search:
         self._length, self._value = length, value
         self._drafting_s = length * batch.drafting_s.T[..., None]
         self._load_s = length * batch.upload_s.T[..., None]
-        # Verification time charged to each token: any from none to all of it gives a bound.
-        self._per_token_s = np.zeros_like(self.left_over)
-        if batch.per_token_s is not None:
-            np.divide(
-                window.verification_price, self._time_price(), out=self._per_token_s, where=self._time_price() > 0.0
-            )
 
     def run(self) -> None:
         """Closes every problem, or leaves a bound."""
@@ -162,7 +159,7 @@ class _Search:
         self._give_up(intervals)
 
     def _time_price(self) -> FloatArray:
-        return self.best.objective if self._batch.time_price is None else self._batch.time_price
+        return least_time_price(self._batch, self.best)
 
     def _excess(self, intervals: _Intervals, value: FloatArray) -> FloatArray:
         """By how much value less time's cost can exceed that of the best lengths, at the intervals' ends."""
@@ -172,8 +169,6 @@ class _Search:
         needed = _ROUNDING * (np.abs(value) + cost)
         if self._batch.time_price is not None:
             needed = needed + self.best.objective[row]
-        if self._batch.free_drafted is not None:
-            value = value + price * self._per_token_s[row] * self._batch.free_drafted[row]
         excess: FloatArray = value - cost - needed
         return excess
 
@@ -189,8 +184,6 @@ class _Search:
         highest = self._value[rows].max(axis=-1).sum(axis=-1)
         if batch.time_price is not None:
             highest = highest - self.best.objective[rows]
-        if batch.free_drafted is not None:
-            highest = highest + price * self._per_token_s[rows] * np.maximum(batch.free_drafted, 0.0)
         affordable_s = highest / np.maximum(price, _TINY) - batch.verification_s
         most_s = np.minimum(most_s, affordable_s) * (1.0 + _ROUNDING)
         least_s *= 1.0 - _ROUNDING
@@ -227,24 +220,44 @@ class _Search:
         tangent_s = np.where(middle_s - drafting_s > high_s - low_s, middle_s, high_s)
         upload_s = tangent_s - drafting_s
         band = np.where(upload_s > 0.0, self._load_s[row] / upload_s, np.inf)
-        value = self._value[row]
-        if self._batch.per_token_s is not None:
-            value = value - (self._time_price() * self._per_token_s)[row, None, None] * self._length[row]
+        value, saved = self._verified(row, band)
         multiplier, merit = _band_price(value, band)
         cost = multiplier[:, None, None] * band
         steepness = cost / upload_s
         terms = np.stack([value - cost + steepness * (end_s - tangent_s) for end_s in (low_s, high_s)])
         terms = np.where(np.isfinite(band), terms, -np.inf)
-        return _Bounds(multiplier, merit, terms, terms.max(axis=-1).sum(axis=-1) + multiplier)
+        return _Bounds(multiplier, merit, terms, terms.max(axis=-1).sum(axis=-1) + multiplier + saved)
+
+    def _verified(self, row: IntArray, band: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The values less what each token's verification is charged, and what the free tokens give back of that.
+
+        Any charge from none to all of the time per token makes a bound, the best where the tokens taken are those that
+        are free.
+        """
+        value, length = self._value[row], self._length[row]
+        if self._batch.per_token_s is None or self._batch.free_drafted is None:
+            return value, np.zeros(row.size)
+        free = self._batch.free_drafted[row]
+
+        def beyond(charge: FloatArray) -> NDArray[np.bool_]:
+            multiplier, merit = _band_price(value - charge[:, None, None] * length, band)
+            taken: NDArray[np.bool_] = np.sum(merit > multiplier[:, None, None], axis=(1, 2)) > free - least
+            return taken
+
+        least = length[:, :, 0].sum(axis=-1)
+        charge = least_charge(beyond, self._time_price()[row] * self._batch.per_token_s[row])
+        return value - charge[:, None, None] * length, charge * free
 
     def _give_up(self, intervals: _Intervals) -> None:
-        if intervals.row.size:
-            row = intervals.row
-            excess = self._excess(intervals, self._bounds(intervals).value).max(axis=0)
-            excess = np.maximum(excess, 0.0)
-            if self._batch.time_price is None:
-                excess /= intervals.low_s + self._batch.verification_s[row]
-            np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
+        """Takes what the intervals' bounds admit into the bound of what is left over."""
+        if not intervals.row.size:
+            return
+        excess = self._excess(intervals, self._bounds(intervals).value).max(axis=0)
+        some = np.flatnonzero(excess > 0.0)
+        row, excess = intervals.row[some], excess[some]
+        if self._batch.time_price is None:
+            excess /= intervals.low_s[some] + self._batch.verification_s[row]
+        np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
 
     def _list(self, rows: IntArray, loss: FloatArray, slack: FloatArray, log_limit: float) -> NDArray[np.bool_]:
         """Tries all lengths whose losses add up to no more than the slack, and says where they were not too many."""

@@ -87,6 +87,11 @@ def common_length(batch: ProblemBatch) -> tuple[FloatArray, FloatArray]:
             duration_s = duration_s + batch.per_token_s * np.maximum(num_users * length - batch.free_drafted, 0.0)
         return batch.objective(value_batch.value(length).sum(axis=0), duration_s)
 
+    if batch.token_price is not None and batch.time_price is None:
+        # A negative ratio improves with time, so that ratios of both signs have several maxima.
+        lengths = np.arange(batch.min_length, batch.max_length + 1.0)
+        objectives = [objective(np.full((1, theta_s.size), length))[0] for length in lengths]
+        return lengths[np.argmax(objectives, axis=0)], theta_s
     low = np.full(theta_s.shape, float(batch.min_length))
     high = np.full(theta_s.shape, float(batch.max_length))
     for _ in range((batch.max_length - batch.min_length).bit_length()):
