@@ -65,10 +65,10 @@ def solution(problem: RoundProblem, candidate: Candidate, upper_bound: FloatArra
     shape = problem.acceptance_rate.shape
     length = users_last(candidate.length, shape).astype(np.int64)
     share = band_shares(users_first(problem.full_band_upload_s) * candidate.length, candidate.upload_s)
-    tokens = expected_tokens(problem.acceptance_rate, length).sum(axis=-1)
-    return Solution(
-        allocation=Allocation(length, users_last(share, shape)),
-        goodput=tokens / candidate.duration_s.reshape(shape[:-1]),
-        upper_bound=upper_bound.reshape(shape[:-1]),
-        objective=candidate.objective.reshape(shape[:-1]),
-    )
+    objective = candidate.objective.reshape(shape[:-1])
+    goodput = objective.copy()
+    if problem.time_price is not None or np.any(problem.token_price) or np.any(np.not_equal(problem.weight, 1.0)):
+        tokens = expected_tokens(problem.acceptance_rate, length).sum(axis=-1)
+        goodput = tokens / candidate.duration_s.reshape(shape[:-1])
+    allocation = Allocation(length, users_last(share, shape))
+    return Solution(allocation, goodput, upper_bound.reshape(shape[:-1]), objective)

@@ -34,6 +34,7 @@ _MOST_COMBINATIONS = 4096
 _ENTRIES_AT_ONCE = 1 << 18
 # Relative to values and the cost of time: differences below are rounding.
 _ROUNDING = 1e-12
+_LATENCY_ROUNDING = 1e-14
 _TINY = 1e-300
 
 
@@ -185,8 +186,8 @@ class _Search:
         if batch.time_price is not None:
             highest = highest - self.best.objective[rows]
         affordable_s = highest / np.maximum(price, _TINY) - batch.verification_s
-        most_s = np.minimum(most_s, affordable_s) * (1.0 + _ROUNDING)
-        least_s *= 1.0 - _ROUNDING
+        most_s = np.minimum(most_s, affordable_s) * (1.0 + _LATENCY_ROUNDING)
+        least_s *= 1.0 - _LATENCY_ROUNDING
         some = np.flatnonzero(most_s > least_s)
         steps = np.linspace(0.0, 1.0, _FIRST_INTERVALS + 1)
         edges_s = least_s[some, None] + (most_s - least_s)[some, None] * steps

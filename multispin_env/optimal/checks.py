@@ -63,5 +63,5 @@ def _shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:
-        return f"a {type(value).__name__} too long to print"
+        return "a number of too many digits to print"
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
