@@ -42,7 +42,7 @@ def solve_highs(problem: RoundProblem, seconds_per_round: float) -> tuple[IntArr
         )
     latency_s, _ = equalize_bandwidth(problem, lengths)
     return lengths, goodput(
-        expected_tokens(problem.acceptance_rate, lengths), latency_s, problem.verification_latency_s
+        expected_tokens(problem.acceptance_rate, lengths), latency_s, problem.verification_s(lengths)
     )
 
 

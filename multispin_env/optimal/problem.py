@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from multispin_env.core.round import Allocation, FloatArray, expected_tokens
 from multispin_env.core.view import RoundView
@@ -28,7 +29,7 @@ _PER_ROUND = {
     "verification_free_tokens": (0.0, 1e9),
     "time_price": (0.0, 1e15),
 }
-_LONGEST_DRAFT = 1000
+_LONGEST_DRAFT = 10_000
 
 
 class Solution(NamedTuple):
@@ -76,7 +77,7 @@ class RoundProblem:
         payload_bits: Per round: upload per drafted token, Q_tok, 1e-6 to 1e15.
         bandwidth_hz: Per round: band that the users share, B, 1e-6 to 1e15.
         verification_latency_s: Per round: time of the batched verification, T_ver, 1e-12 to 1e9.
-        max_draft_length: Longest draft, L_max, the same for all, an integer from 1 to 1000.
+        max_draft_length: Longest draft, L_max, the same for all, an integer from 1 to 10 000.
         min_draft_length: Shortest draft, an integer from 0 to ``max_draft_length``. With 0 a user can sit out: it
             uploads nothing and still gains the server's own token.
         weight: Per user: what a token gained is worth, w_k, 0 to 1e9.
@@ -182,8 +183,8 @@ class RoundProblem:
         per_hertz_s = np.asarray(self.payload_bits / self.bandwidth_hz)
         return per_hertz_s[..., np.newaxis] / self.spectral_efficiency
 
-    def verification_s(self, draft_length: FloatArray) -> FloatArray:
-        """``T_ver(L)`` for lengths that broadcast against ``(..., users)``."""
+    def verification_s(self, draft_length: ArrayLike) -> FloatArray:
+        """``T_ver(L)`` in seconds for lengths that broadcast against ``(..., users)``."""
         tokens = np.sum(np.broadcast_arrays(draft_length, self.acceptance_rate)[0] + 1.0, axis=-1)
         beyond = np.maximum(tokens - self.verification_free_tokens, 0.0)
         return self.verification_latency_s + self.verification_per_token_s * beyond
