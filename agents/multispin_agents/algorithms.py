@@ -26,6 +26,8 @@ from multispin_env.envs.codec import check_choice
 from multispin_env.files import read_text
 from multispin_env.sb3 import SB3VecEnv
 
+# Sections and their values; whatever stands for a value is refused later, by its name.
+_DEEPEST = 4
 _FILES = Path(__file__).parent / "hyperparameters"
 
 
@@ -243,11 +245,14 @@ def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str
     """
     text = read_text(path)
     try:
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
+            place = f"{path}, line {event.start_mark.line + 1}"
             if isinstance(event, yaml.AliasEvent):  # a few of them stand for gigabytes
-                raise ConfigError(
-                    f"{path}, line {event.start_mark.line + 1}: must have no aliases, got *{event.anchor}"
-                )
+                raise ConfigError(f"{place}: must have no aliases, got *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ConfigError(f"{place}: must hold sections of values and nothing deeper")
         _refuse_repeated_keys(path, yaml.compose(text, yaml.SafeLoader))
         held = yaml.safe_load(text)
     except ConfigError:

@@ -183,22 +183,12 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     taught = load_hyperparameters("ppo", ["direct", "taught"], {})
     assert plain.epochs < direct.epochs == taught.epochs
     assert taught.initial_std < direct.initial_std < plain.initial_std
-    with pytest.raises(ValueError, match="ppo has no field 'gamma'. Its fields are: frames, "):
+    with pytest.raises(ValueError, match=r"ppo has no field 'gamma'\. Its fields are: frames, "):
         load_hyperparameters("ppo", ["mobile"], {"gamma": 0.5})
-    with pytest.raises(ValueError, match="sac has no field 'clip_range'. Its fields are: frames, "):
+    with pytest.raises(ValueError, match=r"sac has no field 'clip_range'\. Its fields are: frames, "):
         load_hyperparameters("sac", ["mobile"], {"clip_range": 0.5})
     with pytest.raises(ValueError, match="agent must be one of 'ppo', 'sac', 'recurrent-ppo', got 'td3'"):
         load_hyperparameters("td3", ["mobile"], {})
-    for name, value, wanted in (
-        ("lanes", 0, "an integer of at least 1"),
-        ("lanes", 8.0, "an integer of at least 1"),
-        ("learning_rate", 0.0, "a number above 0"),
-        ("clip_range", "wide", "a number above 0"),
-        ("discount", 1.5, "a number of at least 0 and at most 1"),
-        ("entropy_weight", float("nan"), "a number of at least 0"),
-    ):
-        with pytest.raises(ValueError, match=f"hyperparameter {name} must be {wanted}, got {value!r}"):
-            load_hyperparameters("ppo", ["mobile"], {name: value})
     with pytest.raises(ValueError, match="network must be one of 'equivariant', 'mlp', got 'gnn'"):
         Shape.of("gnn", 8, CONFIG)
 
