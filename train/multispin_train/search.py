@@ -149,7 +149,8 @@ def _open_study(journal: Path, wanted: Search) -> optuna.Study:
         # Optuna appends to it. What was cut off in the middle of a line did not happen.
         text = read_text(journal)
         if not text.endswith("\n"):
-            write_atomically(journal, text[: text.rfind("\n") + 1])
+            text = text[: text.rfind("\n") + 1]
+            write_atomically(journal, text)
         for number, line in enumerate(text.splitlines(), start=1):
             if not isinstance(parse_json(line, f"{journal}, entry {number}"), dict):
                 raise ConfigError(f"{journal}, entry {number}: must be an object, got {shown(line)}")
