@@ -22,7 +22,7 @@ from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
-from multispin_env.envs.codec import check_choice
+from multispin_env.envs.checks import check_choice
 from multispin_env.files import read_text
 from multispin_env.sb3 import SB3VecEnv
 

@@ -14,7 +14,8 @@ from multispin_agents.layers import NUMBERS_PER_USER
 from multispin_env import SystemConfig
 from multispin_env.config.validation import Checked, whole
 from multispin_env.core.equations import LN_2
-from multispin_env.envs.codec import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec, check_choice
+from multispin_env.envs.checks import check_choice
+from multispin_env.envs.observations import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
 
 NUM_INPUTS = 12
 

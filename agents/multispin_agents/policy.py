@@ -20,7 +20,8 @@ from multispin_agents.networks import Actor, Memory, Shape
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
 from multispin_env.config.validation import from_mapping, shown
-from multispin_env.envs.codec import ObservationCodec, check_choice
+from multispin_env.envs.checks import check_choice
+from multispin_env.envs.observations import ObservationCodec
 from multispin_env.files import read_json, write_atomically
 
 SHIPPED = Path(__file__).parent / "policies"

@@ -132,7 +132,7 @@ def test_observations_are_normalized_before_the_agent_sees_them():
         (3, TypeError, r"agent must have act\(view\) or predict"),
         (ActsOnly, TypeError, "must be an instance, got the class ActsOnly"),
         (lambda observations: EIGHT, ValueError, r"must return actions of shape \(3, 6\) .* got \(6,\)"),
-        (lambda observations: np.full((3, 6), 2.0), ValueError, r"action must lie in \[-1, 1\], got .*2\.0"),
+        (lambda observations: np.full((3, 6), 2.0), ValueError, r"action must .*in \[-1, 1\].* got .*2\.0"),
     ],
 )
 def test_what_cannot_play_is_told_why(agent, error, message):

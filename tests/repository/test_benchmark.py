@@ -1,4 +1,4 @@
-"""The benchmark: its protocol, its folder, who can play, what it says, and the results that the package carries."""
+"""The benchmark: its protocol, its folder, and what it says."""
 
 import csv
 import json

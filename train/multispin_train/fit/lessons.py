@@ -12,7 +12,7 @@ from multispin_baselines import Controller
 from rich.progress import Progress
 
 from multispin_env import ConfigError, SystemConfig
-from multispin_env.envs.codec import ObservationCodec
+from multispin_env.envs.observations import ObservationCodec
 
 LESSON_SEED = 0
 
