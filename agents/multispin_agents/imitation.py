@@ -14,7 +14,8 @@ from multispin_agents.layers import ACCEPTANCE_REACH, LAYERS, RATE_REACH
 from multispin_agents.networks import ActorCritic
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core.equations import FloatArray, expected_tokens
-from multispin_env.envs.codec import ActionCodec, ObservationCodec
+from multispin_env.envs.actions import ActionCodec
+from multispin_env.envs.observations import ObservationCodec
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
 # In aged fading, the latency that the closed form is to expect, over the longest drafting: one of the many that explain

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from multispin_env import Allocation, RoundView
 from multispin_env.envs import MultiSpinEnv, MultiSpinVectorEnv
-from multispin_env.envs.codec import ActionCodec
+from multispin_env.envs.actions import ActionCodec, check_action
 from multispin_env.optimal import RoundProblem, solve_heterogeneous
 
 # Both layers have two numbers a user: first all users' numbers of one kind, then those of the other.
@@ -47,14 +47,11 @@ def residual(actions: ArrayLike, view: RoundView) -> Allocation:
         view: The round.
 
     Raises:
+        TypeError: The actions are no array of real numbers.
         ValueError: Wrong shape, NaN, or a value outside [-1, 1].
     """
-    tilts = np.asarray(actions, dtype=np.float64)
-    lanes, users = view.drafting_latency_s.shape
-    if tilts.shape != (lanes, NUMBERS_PER_USER * users):
-        raise ValueError(f"actions must have shape {(lanes, NUMBERS_PER_USER * users)}, got {tilts.shape}")
-    if not np.all(np.abs(tilts) <= 1.0):
-        raise ValueError("actions must lie in [-1, 1]")
+    num_envs, users = view.drafting_latency_s.shape
+    tilts = check_action(actions, (num_envs, NUMBERS_PER_USER * users))
     mean = view.task_acceptance_mean
     # With zeros the factor is 1 and the denominator rounds to 1, so that the problem is the same to the last bit.
     problem = RoundProblem.from_view(
@@ -89,12 +86,11 @@ class ResidualAction(gym.ActionWrapper[NDArray[np.float32], NDArray[np.float32],
 
     def action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """The environment's action that plays this one."""
-        return self._system.encode_action(residual(np.asarray(action)[np.newaxis], self._system.round_view()))
+        tilts = check_action(action, (NUMBERS_PER_USER * self._system.config.num_users,))
+        return self._system.encode_action(residual(tilts[np.newaxis], self._system.round_view()))
 
 
-class VectorResidualAction(
-    VectorWrapper[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[Any]]
-):
+class VectorResidualAction(VectorWrapper):  # type: ignore[type-arg]  # generic from Gymnasium 1.4 on, and not before
     """The vector environment under :func:`residual` actions, (lanes, 2 users), in any autoreset mode.
 
     Only actions change: observations, final ones included, pass through untouched.

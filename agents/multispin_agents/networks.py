@@ -13,7 +13,7 @@ from multispin_agents import NETWORKS
 from multispin_agents.layers import NUMBERS_PER_USER
 from multispin_env import SystemConfig
 from multispin_env.core.equations import LN_2
-from multispin_env.envs.codec import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
+from multispin_env.envs.observations import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
 
 NUM_INPUTS = 12
 

@@ -17,7 +17,8 @@ from multispin_baselines import Controller
 from multispin_agents.layers import LAYERS
 from multispin_agents.networks import Actor, Memory, Shape
 from multispin_env import Allocation, RoundView, SystemConfig
-from multispin_env.envs.codec import ObservationCodec, check_choice
+from multispin_env.envs.checks import check_choice
+from multispin_env.envs.observations import ObservationCodec
 
 SHIPPED = Path(__file__).parent / "policies"
 CARD, WEIGHTS = "card.json", "actor.pt"

@@ -41,9 +41,7 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
     return (worth - long_run_price(view) * seconds) / (average.goodput * average.latency_s)
 
 
-class LongRunReward(
-    VectorWrapper[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[Any]]
-):
+class LongRunReward(VectorWrapper):  # type: ignore[type-arg]  # generic from Gymnasium 1.4 on, and not before
     """Rewards :func:`long_run_reward` in place of the round's goodput.
 
     The figure of merit is total tokens over total seconds. The mean of the rounds' own ratios hardly feels a long
@@ -65,9 +63,9 @@ class LongRunReward(
         """Plays one round in every lane."""
         view = self._system.true_round_view()
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        # All lanes end together; with same-step resets the round's own info is then the final one.
+        # All environments end together; with same-step resets the round's own info is then the final one.
         played = infos.get("final_info", infos)
-        if "latency_s" in played:  # the step that only resets plays no round
+        if np.all(played["draft_length"]):  # the step that only resets plays no round, and says so by zeros
             decided = Allocation(played["draft_length"], played["bandwidth_share"])
             rewards = long_run_reward(view, decided, played["latency_s"])
         return observations, rewards, terminated, truncated, infos

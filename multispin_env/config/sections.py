@@ -73,7 +73,7 @@ class ChannelConfig(Checked):
     power_to_noise: float = real(1e-6, 1e20)
     path_gain_low: float = real(1e-20, 1e6, default=0.2)
     path_gain_high: float = real(1e-20, 1e6, default=0.5)
-    fading_correlation_time_s: float = real(1e-6, 1e9, off=True, default=0.0)
+    fading_correlation_time_s: float = real(1e-6, 1e18, off=True, default=0.0)
     shadowing_std_db: float = real(0.0, 20.0, default=0.0)
     shadowing_correlation_time_s: float = real(1e-6, 1e9, default=14.0)
 

@@ -19,7 +19,7 @@ from multispin_baselines import make_controller
 
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
-from multispin_env.envs.codec import ObservationCodec
+from multispin_env.envs.observations import ObservationCodec
 from multispin_env.evaluation.rollout import play
 
 Network = TypeVar("Network", bound=torch.nn.Module)

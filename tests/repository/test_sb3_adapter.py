@@ -54,7 +54,7 @@ def test_refuses_an_environment_that_resets_in_the_next_step() -> None:
 def test_lanes_cannot_be_told_apart() -> None:
     env = make_sb3_vec_env(ID, 3)
     assert env.get_attr("num_envs", [0, 2]) == [3, 3]
-    with pytest.raises(ValueError, match="all 3 lanes"):
+    with pytest.raises(ValueError, match="all 3 environments"):
         env.set_attr("render_mode", None, indices=[1])
 
 

@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         help="search an agent's hyperparameters on one scenario",
         description="Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall "
         "behind, judged on the seeds that `fit` evaluates on. Writes trials.csv and trials.png as they come and, at "
-        "the end, best.yaml, a section for agents/multispin_agents/hyperparameters/AGENT.yaml. multispin_train/search.py says what is searched. "
+        "the end, best.yaml, a section for agents/multispin_agents/hyperparameters/AGENT.yaml. "
         "Run again with the same arguments to go on after an interruption, or with more trials to go further.",
         epilog="example: multispin search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile",
     )
