@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class TrimmedLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call
         self.register_buffer("head_tokens", torch.arange(config.head_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @functools.wraps(LlamaForCausalLM.forward)  # its arguments are told apart by their names
     def forward(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:
         """That of a Llama, without ``labels``."""
         output = super().forward(*args, **kwargs)

@@ -30,6 +30,8 @@ PARTS = {
     "verification": ("─", "magenta"),
 }
 
+# Slower than this, a round takes hours.
+_SLOWEST = 1e-3
 _SHARE_CELLS = 10
 # Lines of the screen that hold no text: a title, three at the foot, and two of each user.
 _FRAME_LINES, _USER_LINES = 4, 2
@@ -52,7 +54,7 @@ class Chat:
         users: Users.
         rounds: Rounds.
         seed: Decides everything that is random.
-        speed: Seconds of the system in a second of the screen; 0 is as fast as it goes.
+        speed: Seconds of the system in a second of the screen, at least 0.001; 0 is as fast as it goes.
     """
 
     draft: str = LiveConfig.draft
@@ -67,8 +69,12 @@ class Chat:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.speed) and self.speed >= 0.0):
-            raise ValueError(f"speed must be a finite number of at least 0, got {self.speed!r}")
+        for name, least in (("users", 1), ("rounds", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        if self.speed != 0.0 and not _SLOWEST <= self.speed < math.inf:
+            raise ValueError(f"speed must be 0 or a finite number of at least {_SLOWEST}, got {self.speed!r}")
 
     def decides(self) -> Controller:
         """The controller or policy.
@@ -114,6 +120,8 @@ class UserText:
         if self.state is not None and self.state.ended:
             self.parts = []
         self.state = state
+        # A character of several tokens is written anew when it is complete.
+        self.parts = [(min(end, state.accepted_start), kind) for end, kind in self.parts]
         self.parts += [(state.server_token_start, ACCEPTED), (len(state.text), own)]
 
     def styled(self) -> Text:

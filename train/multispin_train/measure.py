@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -23,11 +22,13 @@ from multispin_env.evaluation.results import ResultsFolder, claim_folder
 from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.prompts import Prompt, read_prompts
+from multispin_env.speculative.reader import check_temperature
 from multispin_env.speculative.recording import Recording, record
 from multispin_env.speculative.sampling import Draft, Payload
 
 # Probabilities are written in 255 steps: a byte each, and 0.002 is far below what a request's own course tells.
 SCALE = 255
+_MOST_TOKENS = 10**6
 # Requests whose texts are written side by side, and between two checkpoints.
 _GROUP = 16
 # V_hat for which acceptance is measured beside the wanted one.
@@ -114,10 +115,9 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"name must be a file's name without its ending, got {self.name!r}")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens must be an integer of at least 1, got {self.max_tokens!r}")
-        if not 0.0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be a number above 0, got {self.temperature!r}")
+        if not 1 <= self.max_tokens <= _MOST_TOKENS:
+            raise ValueError(f"max_tokens must be an integer in [1, {_MOST_TOKENS}], got {self.max_tokens!r}")
+        check_temperature(self.temperature)
         Payload(self.retained_entries, self.probability_bits)
 
     def command(self) -> str:

@@ -21,6 +21,7 @@ import multispin_env
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.speculative.models import LanguagePair, load_pair
+from multispin_env.speculative.reader import cache_argument
 from multispin_env.speculative.trimmed import TrimmedLlamaForCausalLM, cut
 from multispin_train.distill.demonstrations import Batch, Corpus, Judge, fast_type
 from multispin_train.distill.texts import write_texts
@@ -271,11 +272,12 @@ def _seconds_per_token(model: PreTrainedModel) -> float:
     torch.set_num_threads(1)
     try:
         _cast(model, torch.float32)
-        cache = model(torch.ones((1, 128), dtype=torch.int64), use_cache=True, logits_to_keep=1).past_key_values
+        name = cache_argument(model)
+        cache = model(torch.ones((1, 128), dtype=torch.int64), use_cache=True, logits_to_keep=1)[name]
         times = []
         for _ in range(64):
             started = time.perf_counter()
-            model(torch.ones((1, 1), dtype=torch.int64), past_key_values=cache, use_cache=True)
+            model(torch.ones((1, 1), dtype=torch.int64), **{name: cache}, use_cache=True)
             times.append(time.perf_counter() - started)
         return min(times)
     finally:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
+
+from multispin_env.speculative.reader import cache_argument
 
 # Rows that have ended leave the batch once they are this share of it: leaving costs a copy of the cache.
 _ENDED_SHARE = 0.125
@@ -81,15 +84,14 @@ def write_texts(
     # Padded on the left: all answers begin at the same place.
     inputs = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    rows, cache = torch.arange(len(prompts)), None
+    rows, cache, cache_name = torch.arange(len(prompts)), None, cache_argument(model)
     answers: list[list[int]] = [[] for _ in prompts]
     likely: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in prompts]
     for _ in range(max_tokens):
         position = (mask.cumsum(1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-        output = model(
-            inputs, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        cache = output.past_key_values
+        arguments: dict[str, Any] = {cache_name: cache, "use_cache": True, "logits_to_keep": 1}
+        output = model(inputs, attention_mask=mask, position_ids=position, **arguments)
+        cache = output[cache_name]
         log_probability = output.logits[:, -1].float().log_softmax(-1)
         token = _sample(log_probability.exp(), generator)
         best = log_probability.topk(kept)
