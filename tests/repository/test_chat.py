@@ -92,9 +92,9 @@ def test_the_next_request_begins_behind_the_end_of_the_last():
 def test_a_character_of_two_rounds_is_that_of_the_token_that_completes_it():
     text = command.UserText()
     # An accepted draft and a correction, each half of an emoji; then its end, accepted, and a bonus token.
-    text.add(Passage("p", "ab\ufffd", 0, 2, False), CORRECTION)
+    text.add(GenerationState("p", "ab\ufffd", 0, 2, False), CORRECTION)
     assert text.parts == [(2, ACCEPTED), (3, CORRECTION)]
-    text.add(Passage("p", "ab😀c", 2, 3, False), BONUS)
+    text.add(GenerationState("p", "ab😀c", 2, 3, False), BONUS)
     styled = text.styled()
     assert styled.plain == "pab😀c"
     spans = {styled.plain[span.start : span.end]: str(span.style).removeprefix("not dim ") for span in styled.spans}
