@@ -6,20 +6,20 @@ that no running statistics have to be kept with a policy.
 
 from __future__ import annotations
 
-import json
 import platform
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
 import sb3_contrib
 import stable_baselines3
 import torch
+import tyro
+from multispin_agents import NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
     PPOHyperparameters,
@@ -28,6 +28,7 @@ from multispin_agents.algorithms import (
     make_training_env,
 )
 from multispin_agents.imitation import imitate
+from multispin_agents.layers import LAYERS
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
 from multispin_baselines import make_controller
@@ -39,87 +40,78 @@ from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 
 import multispin_env
 from multispin_env import SystemConfig, make_config
-from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
+from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
 from multispin_train.fit.lessons import draw_lessons
+from multispin_train.options import (
+    MOST,
+    Action,
+    Agent,
+    CheckedOptions,
+    Config,
+    HyperparameterChanges,
+    ModelPair,
+    Network,
+    Scenario,
+    command_line,
+    one_of,
+)
 
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
-REFERENCES = ("heterogeneous", "robust")
+TEACHERS = ("none", "posterior", "robust", "stochastic", "long-run")
 _LAST_LEARNING_RATE = 0.1
 
 
-@dataclass(frozen=True)
-class CurveRow:
-    """One line of ``results.csv``: an evaluation of one agent, or of a reference (at frame 0).
-
-    Attributes:
-        controller: ``seed0``, ``seed1`` and so on, or the reference's name.
-        frames: Rounds trained on so far.
-        goodput_tok_s: Interquartile mean of the evaluation episodes' goodput.
-        low: Lower end of its 95 % interval.
-        high: Its upper end.
-        gain: Interquartile mean of the goodput over the heterogeneous controller's on the same seed, less 1.
-        action_std: Mean standard deviation of the agent's actions in training; 0 for references.
-    """
-
-    controller: str
-    frames: int
-    goodput_tok_s: float
-    low: float
-    high: float
-    gain: float
-    action_std: float
-
-
-def command_line(command: str, arguments: Mapping[str, Any]) -> str:
-    """A command of ours with its arguments, objects as JSON and empty ones left out."""
-    words = ["multispin", command]
-    for name, value in arguments.items():
-        if not isinstance(value, Mapping) or value:
-            words += [f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
-    return shlex.join(words)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(CheckedOptions):
     """What is trained.
 
     Attributes:
         scenario: The scenario's name.
-        model_pair: The model pair's name.
-        agent: The algorithm.
-        action: The action layer.
-        network: The network.
-        teacher: A controller whose decisions a PPO agent learns to imitate before it learns by itself, or ``none``.
-        seeds: Number of agents, from seed 0 on.
-        config: Changed fields of ``SystemConfig``.
-        hyperparameters: Changed hyperparameters.
+        model_pair: The model pair's name, or the path of a pair's .json file.
+        agent: The algorithm: ppo; sac, which goes over old rounds again and takes longer over each; recurrent-ppo, with
+            a memory of each user.
+        action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
+            closed form is told, where zeros are the closed form (residual).
+        network: One that treats users alike and serves any number of them, or a plain MLP.
+        teacher: A controller whose decisions a ppo agent learns to imitate before it learns by itself, or none;
+            long-run is the one to learn from.
+        seeds: Agents to train, from seed 0 on.
+        config: Changed fields of SystemConfig.
+        hyperparameters: Changed values, such as '{"frames": 1000000}', of those in
+            agents/multispin_agents/hyperparameters/AGENT.yaml.
     """
 
-    scenario: str
-    model_pair: str
-    agent: str = "ppo"
-    action: str = "residual"
-    network: str = "equivariant"
-    teacher: str = "none"
-    seeds: int = 1
-    config: Mapping[str, Any] = field(default_factory=dict)
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Scenario = "mobile"
+    model_pair: ModelPair = "llama2"
+    agent: Agent = "ppo"
+    action: Action = "residual"
+    network: Network = "equivariant"
+    teacher: Annotated[str, tyro.conf.arg(metavar=one_of(TEACHERS))] = "none"
+    seeds: int = whole(1, MOST, default=1)
+    config: Config = field(default_factory=dict)
+    hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.teacher not in TEACHERS:
+            raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, got {self.teacher!r}")
         self.system()
         # SAC's critics, and a memory that lessons of single rounds do not train, would undo what was learned.
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        if self.action not in LAYERS:
+            raise ValueError(f"action must be one of {', '.join(LAYERS)}, got {self.action!r}")
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
@@ -150,7 +142,7 @@ class Training:
         )
 
 
-def fit(
+def train(
     training: Training,
     folder: ResultsFolder[CurveRow],
     progress: Progress,
@@ -170,17 +162,14 @@ def fit(
     evaluation = _Evaluation(training, folder)
     for seed in range(training.seeds):
         _Run(training, seed, folder, evaluation, on_evaluation).finish(progress)
-        _picture(folder.path / "learning_curve.png", training, folder.rows())
+        draw_learning_curve(
+            folder.path / "learning_curve.png",
+            f"{training.agent}, {training.action} action, {training.network} network: "
+            f"{training.scenario} / {training.model_pair}",
+            "untrained" if training.teacher == "none" else f"after lessons of {training.teacher}",
+            folder.rows(),
+        )
     return folder.rows()
-
-
-def best_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
-    """The references, and every agent's best evaluation: that of the policy kept."""
-    best: dict[str, CurveRow] = {}
-    for row in rows:
-        if row.controller not in best or row.gain > best[row.controller].gain:
-            best[row.controller] = row
-    return list(best.values())
 
 
 class _Evaluation:
@@ -239,8 +228,8 @@ class _Run:
         done = chunks_done(self._checkpoint_file)
         if done is not None and done > values.chunks:
             raise ValueError(f"{self._checkpoint_file} must be of at most {values.chunks} chunks, got {done}")
-        task = progress.add_task(self._name, total=values.chunks * values.chunk_frames)
-        progress.update(task, completed=(done or 0) * values.chunk_frames)
+        done_frames = (done or 0) * values.chunk_frames
+        task = progress.add_task(self._name, total=values.chunks * values.chunk_frames, completed=done_frames)
         if done == values.chunks:
             return
         system = self._training.system()
@@ -251,8 +240,9 @@ class _Run:
         logger = configure(str(self._path / "tensorboard"), ["tensorboard"])
         agent.set_logger(logger)
         with closing(env), closing(logger):
-            if done is None and self._training.teacher != "none":
-                self._learn_from_teacher(agent, progress)
+            if done is None:
+                if self._training.teacher != "none":
+                    self._learn_from_teacher(agent, progress)
                 self._checkpoint(agent, 0)
             for chunk in range(done or 0, values.chunks):
                 self._train_chunk(agent, env, chunk, _Advance(progress, task))
@@ -350,26 +340,3 @@ class _Advance(BaseCallback):
         self._progress.advance(self._task, self.training_env.num_envs)
         self.logger.record_mean("rollout/reward", float(np.mean(self.locals["rewards"])))
         return True
-
-
-def _picture(path: Path, training: Training, rows: Sequence[CurveRow]) -> None:
-    figure, (axes,) = new_figure(7.0, 4.0)
-    for name in REFERENCES:
-        value = next(row.goodput_tok_s for row in rows if row.controller == name)
-        axes.axhline(value, color=COLOURS[name], linestyle="--", label=name)
-    for seed in range(training.seeds):
-        mine = [row for row in rows if row.controller == f"seed{seed}"]
-        frames = [row.frames for row in mine]
-        (line,) = axes.plot(frames, [row.goodput_tok_s for row in mine], marker=".", label=f"seed {seed}")
-        axes.fill_between(
-            frames, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.15
-        )
-    axes.set_xlabel("rounds of training")
-    axes.set_ylabel("goodput, tok/s (interquartile mean, 95 % interval)")
-    axes.set_title(
-        f"{training.agent}, {training.action} action, {training.network} network: "
-        f"{training.scenario} / {training.model_pair}",
-        fontsize=10,
-    )
-    axes.legend()
-    save(figure, path)
