@@ -66,7 +66,7 @@ _EXTRAS = {
     "live": ("accelerate", "gguf", "safetensors", "tokenizers", "torch", "transformers"),
 }
 _RULE = re.compile(r"─{5,}")
-_FRAME = re.compile(r"\x1b\[[0-9;]*m|[╭╮╰╯│]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _UsageError(Exception):
@@ -93,10 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with one_line_warnings():
             call = _parse(words, command)
             call()
-    except (_UsageError, ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read the output has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 1
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        _say(f"error: {error}" if error.filename is None else f"error: {error.filename}: {error.strerror}")
+        return 2
+    except (_UsageError, ValueError) as error:
         _say(f"error: {error}")
         return 2
     except ModuleNotFoundError as error:
@@ -136,7 +139,7 @@ def _all_commands() -> Any:
 
     app = SubcommandApp()
     for name, command in COMMANDS.items():
-        app.command(lambda: None, name=name, help=command.summary)
+        app.command(name=name, help=command.summary)(lambda: None)
     return app
 
 
@@ -154,7 +157,7 @@ def _run_parser(target: Any, words: list[str], program: str, description: str) -
     try:
         with contextlib.redirect_stderr(complaint):
             if isinstance(target, SubcommandApp):
-                return target.cli(**settings)  # type: ignore[no-any-return]
+                return target.cli(**settings)
             from multispin_train.options import number_registry
 
             call: functools.partial[None] = tyro.cli(target, registry=number_registry(), **settings)
@@ -162,26 +165,22 @@ def _run_parser(target: Any, words: list[str], program: str, description: str) -
     except SystemExit as end:
         if not end.code:
             raise
-        raise _UsageError(f"{_one_line(end, complaint.getvalue())} (see {program} --help)") from end
+        raise _UsageError(_one_line(end, complaint.getvalue(), program)) from end
 
 
-def _one_line(end: SystemExit, complaint: str) -> str:
+def _one_line(end: SystemExit, complaint: str, program: str) -> str:
     """What is wrong with a command line, of the box of several lines that the parser prints."""
-    sections = [" ".join(_FRAME.sub(" ", section).split()) for section in _RULE.split(complaint)]
-    problem, hint = next(
-        (pair for pair in zip(sections, [*sections[1:], ""], strict=True) if pair[0] and not pair[0].isspace()),
-        ("the command line cannot be read", ""),
-    )
-    option = re.match(r"Error parsing (--[\w-]+)", problem)
+    lines = [_COLOUR.sub("", line).strip(" │") for line in complaint.splitlines() if not line.startswith(("╭", "╰"))]
+    problem, *hints = (" ".join(section.split()) for section in _RULE.split("\n".join(lines)))
     # The exception itself holds the text as it was, before it was broken into lines.
     cause: BaseException | None = end
-    while cause is not None and not (isinstance(cause, ValueError) and cause.args):
+    while cause is not None and not isinstance(cause, ValueError):
         cause = cause.__context__
     if cause is not None:
-        text = str(cause)
-        return text if option is None or text.startswith(option[1]) else f"{option[1]} {text}"
-    guess = re.match(r"Perhaps you meant: (--[\w-]+)", hint)
-    return problem + (f"; did you mean {guess[1]}?" if guess else "")
+        option = re.match(r"Error parsing (--[\w-]+)", problem)
+        return str(cause) if option is None or option[1] in str(cause) else f"{option[1]} {cause}"
+    guess = re.match(r"Perhaps you meant: (--[\w-]+)", hints[0] if hints else "")
+    return problem + (f"; did you mean {guess[1]}?" if guess else f" (see {program} --help)")
 
 
 def _description(function: Callable[..., None]) -> str:
@@ -191,7 +190,8 @@ def _description(function: Callable[..., None]) -> str:
     """
     text = textwrap.dedent("    " + (function.__doc__ or "")).split("\nArgs:")[0].split("\nRaises:")[0]
     width = min(shutil.get_terminal_size().columns, 100)
-    return "\n\n".join(
+    # The parser makes an empty line before them two; one that only looks empty stays one.
+    return "\n\u200b\n".join(
         textwrap.fill(
             " ".join(paragraph.split()), width, initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False
         )

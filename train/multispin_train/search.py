@@ -140,7 +140,7 @@ class Search(CheckedOptions):
         return command_line("search", asdict(self))
 
 
-def search(wanted: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 30) -> None:
+def search(task: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 30) -> None:
     """Searches an agent's hyperparameters on one scenario.
 
     Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall behind, judged on the
@@ -151,7 +151,7 @@ def search(wanted: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int 
     Example: multispin search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile
 
     Args:
-        wanted: What is searched for.
+        task: What is searched for.
         output: A new folder, or one to go on with.
         trials: Trainings, those that the folder holds included.
 
@@ -161,7 +161,7 @@ def search(wanted: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int 
     """
     console = Console()
     with CommandProgress(console) as progress:
-        run_search(wanted, trials, output, progress)
+        run_search(task, trials, output, progress)
     console.print((output / "best.yaml").read_text(encoding="utf-8"), highlight=False, markup=False, end="")
     console.print(f"trials: {output / 'trials.csv'}", highlight=False, markup=False, soft_wrap=True)
 

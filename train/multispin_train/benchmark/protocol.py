@@ -54,8 +54,8 @@ class Protocol(CheckedOptions):
             stable-baselines3 or sb3-contrib saved (FILE.zip, or as in PPO:FILE.zip where the algorithm cannot be
             told), which need --trust. Each is called after its folder or file.
         config: Changed fields of SystemConfig.
-        env_kwargs: Further arguments of the environment that the zips were trained in, such as
-            {"bandwidth": "optimal"}; they say what their actions mean.
+        env_kwargs: Arguments of the environment that the zips were trained in, such as {"bandwidth": "optimal"}; they
+            say what their actions mean.
         vec_normalize: The file that VecNormalize.save wrote, if the zips were trained under one; needs --trust.
         trust: Load zips and statistics of stable-baselines3. They hold pickled Python objects, and loading them runs
             whatever code those name: give this only for files of people you trust. Nothing else that is loaded runs
@@ -78,6 +78,10 @@ class Protocol(CheckedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not (self.controllers or self.policies):
+            raise ValueError("controllers must be at least one where there are no policies, got none")
+        if self.vec_normalize is not None and not any(text.endswith(".zip") for text in self.policies):
+            raise ValueError(f"vec_normalize is for policies that are zips, and none is given: {self.vec_normalize}")
         names = [contestant.name for contestant in self.contestants]
         for name in names:
             if names.count(name) > 1:

@@ -19,7 +19,7 @@ from multispin_env.profiles import load_model_pair
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.display import CommandProgress
 
-Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
 
 
 def all_settings() -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from multispin_agents.algorithms import (
     make_training_env,
 )
 from multispin_agents.imitation import Lessons, attend, imitate
+from multispin_agents.layers import LAYERS
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
 from multispin_baselines import make_controller
@@ -85,8 +86,8 @@ class Training(CheckedOptions):
             long-run is the one to learn from.
         seeds: Agents to train, from seed 0 on.
         config: Changed fields of SystemConfig.
-        hyperparameters: Changed values of agents/multispin_agents/hyperparameters/AGENT.yaml, such as
-            '{"frames": 1000000}'.
+        hyperparameters: Changed values, such as '{"frames": 1000000}', of those in
+            agents/multispin_agents/hyperparameters/AGENT.yaml.
     """
 
     scenario: Scenario = "mobile"
@@ -108,6 +109,8 @@ class Training(CheckedOptions):
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
+        if self.action not in LAYERS:
+            raise ValueError(f"action must be one of {', '.join(LAYERS)}, got {self.action!r}")
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 

@@ -38,12 +38,12 @@ class Measurement(CheckedOptions):
     draft: Model
     target: Model
     prompts: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    name: str = ""
+    name: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ""
     max_tokens: int = whole(1, _MOST_TOKENS, default=192)
     temperature: float = 1.0
     retained_entries: int = 1024
     probability_bits: int = 16
-    device: str = "cpu"
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "cpu"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,9 +11,9 @@ from multispin_env.core.processes import ornstein_uhlenbeck
 from multispin_env.core.requests.synthetic import SyntheticRequests, beta_parameters
 from multispin_env.core.streams import Streams
 from multispin_train.reality.drift import possible_spread
-from multispin_train.reality.prefixes import DRAFT_LENGTHS
 from multispin_train.reality.resampling import SEED
 
+DRAFT_LENGTHS = np.arange(1, 26)
 # What the models of a drifting rate are simulated with: their curves are then good to about a hundredth.
 _MODEL_USERS, _MODEL_ROUNDS = 1000, 60
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_train.reality.drift import Drift
-from multispin_train.reality.drifting_rates import drifting_prefix, drifting_rates
+from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_prefix, drifting_rates
 from multispin_train.reality.resampling import SEED, Curve, Sample, as_curve
 
-DRAFT_LENGTHS = np.arange(1, 26)
 # Texts that the rate drifting token by token is simulated with.
 _MODEL_TEXTS = 500
 

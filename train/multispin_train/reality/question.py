@@ -22,9 +22,10 @@ from multispin_env.profiles import load_model_pair, load_traces
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.benchmark.report import CEILING, REFERENCE
 from multispin_train.options import MOST, CheckedOptions, Controllers, Policies
-from multispin_train.reality import report as reality_report
-from multispin_train.reality.report import Findings, Truncation
-from multispin_train.reality.traces import RESAMPLES, Analysis, analyse
+from multispin_train.reality.analysis import Analysis, analyse
+from multispin_train.reality.findings import Findings, Truncation
+from multispin_train.reality.report import write_report
+from multispin_train.reality.resampling import RESAMPLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def answer(question: Question, output: Path, progress: Progress, resamples: int 
         seeds=question.seeds,
         rows=rows,
     )
-    return reality_report.write_report(output, findings)
+    return write_report(output, findings)
 
 
 def _text(model_pair: str) -> str:
