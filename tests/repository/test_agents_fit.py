@@ -32,7 +32,7 @@ def training(**changes: object) -> fit.Training:
 
 def trained(path: Path, **changes: object) -> list[fit.CurveRow]:
     with Progress(disable=True) as progress:
-        return fit.fit(training(**changes), training(**changes).open_folder(path), progress)
+        return fit.train(training(**changes), training(**changes).open_folder(path), progress)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

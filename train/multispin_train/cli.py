@@ -93,12 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with one_line_warnings():
             call = _parse(words, command)
             call()
-    except (_UsageError, ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read the output has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 1
-        named = isinstance(error, OSError) and error.strerror is not None and error.filename is not None
-        _say(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}")
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        _say(f"error: {error}" if error.filename is None else f"error: {error.filename}: {error.strerror}")
+        return 2
+    except (_UsageError, ValueError) as error:
+        _say(f"error: {error}")
         return 2
     except ModuleNotFoundError as error:
         _say(f"error: {_missing(error, command)}")
@@ -137,7 +139,7 @@ def _all_commands() -> Any:
 
     app = SubcommandApp()
     for name, command in COMMANDS.items():
-        app.command(lambda: None, name=name, help=command.summary)
+        app.command(name=name, help=command.summary)(lambda: None)
     return app
 
 
@@ -155,7 +157,7 @@ def _run_parser(target: Any, words: list[str], program: str, description: str) -
     try:
         with contextlib.redirect_stderr(complaint):
             if isinstance(target, SubcommandApp):
-                return target.cli(**settings)  # type: ignore[no-any-return]
+                return target.cli(**settings)
             from multispin_train.options import number_registry
 
             call: functools.partial[None] = tyro.cli(target, registry=number_registry(), **settings)

@@ -78,6 +78,10 @@ class Protocol(CheckedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not (self.controllers or self.policies):
+            raise ValueError("controllers must be at least one where there are no policies, got none")
+        if self.vec_normalize is not None and not any(text.endswith(".zip") for text in self.policies):
+            raise ValueError(f"vec_normalize is for policies that are zips, and none is given: {self.vec_normalize}")
         names = [contestant.name for contestant in self.contestants]
         for name in names:
             if names.count(name) > 1:
