@@ -59,7 +59,7 @@ class SB3VecEnv(VecEnv):
         observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
         dones = terminated | truncated
         last_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for index in np.flatnonzero(dones):
+        for index in np.flatnonzero(dones).tolist():
             # The top level has the next episode's first info, and what wrappers add about the one that has ended.
             info = _info_of(infos, index)
             terminal_observation, last = info.pop("final_obs"), info.pop("final_info")

@@ -87,7 +87,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 def make_config(
     scenario: str = "paper",
     model_pair: str | os.PathLike[str] = "llama2",
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | SystemConfig | None = None,
 ) -> SystemConfig:
     """The system of a scenario and a model pair.
 
@@ -96,7 +96,8 @@ def make_config(
             ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's. For models of
             your own change ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
         model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
-        config: Fields of ``SystemConfig`` to change; nested sections may be given in part.
+        config: Fields of ``SystemConfig`` to change, nested sections in part where wanted, or a whole ``SystemConfig``,
+            which is returned as it is: scenario and model pair then decide nothing.
 
     Raises:
         ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
@@ -104,6 +105,8 @@ def make_config(
     if not isinstance(scenario, str) or scenario not in SCENARIOS:
         raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
     pair = load_model_pair(model_pair)
+    if isinstance(config, SystemConfig):
+        return config
     system = SystemConfig.from_dict(
         {
             "payload_bits": pair.payload_bits,
@@ -121,4 +124,4 @@ def make_config(
     if scenario == "live":
         uploaded = {"retained_entries": pair.retained_entries, "probability_bits": pair.probability_bits}
         system = system.updated({"requests": {"live": uploaded}})
-    return system.updated(config or {})
+    return system.updated({} if config is None else config)

@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib import resources
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import yaml
@@ -16,21 +16,23 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from multispin_agents import AGENTS
-from multispin_agents.layers import LAYERS, VectorResidualAction
+from multispin_agents.layers import LAYERS, VectorLayerAction, direct
 from multispin_agents.networks import Shape
 from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
-from multispin_env import SystemConfig
+from multispin_env import SCENARIOS, ConfigError, SystemConfig
+from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
 from multispin_env.envs.checks import check_choice
+from multispin_env.files import read_text
 from multispin_env.sb3 import SB3VecEnv
 
-# What may be nothing, and what is a share.
-_FROM_ZERO = ("discount", "gae_lambda", "entropy_weight", "value_weight")
-_AT_MOST_ONE = ("discount", "gae_lambda", "target_rate")
+# Sections and their values; whatever stands for a value is refused later, by its name.
+_DEEPEST = 4
+_FILES = Path(__file__).parent / "hyperparameters"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters(ABC):
+class Hyperparameters(Checked, ABC):
     """What every algorithm's YAML file in ``hyperparameters`` sets; the comments there explain the values.
 
     Attributes:
@@ -48,28 +50,15 @@ class Hyperparameters(ABC):
         ValueError: A value is not a number or out of range.
     """
 
-    frames: int
-    lanes: int
-    rounds: int
-    updates_per_chunk: int
-    batch_size: int
-    learning_rate: float
-    discount: float
-    initial_std: float
-    width: int
-
-    def __post_init__(self) -> None:
-        kinds = get_type_hints(type(self))
-        for name, value in asdict(self).items():
-            number = isinstance(value, int if kinds[name] is int else int | float) and not isinstance(value, bool)
-            if kinds[name] is int:
-                fits, wanted = number and value >= 1, "an integer of at least 1"
-            else:
-                least, most = name in _FROM_ZERO, 1.0 if name in _AT_MOST_ONE else math.inf
-                fits = number and 0.0 <= value <= most and (least or value > 0.0) and math.isfinite(value)
-                wanted = f"a number {'of at least' if least else 'above'} 0" + (" and at most 1" if most == 1.0 else "")
-            if not fits:
-                raise ValueError(f"hyperparameter {name} must be {wanted}, got {value!r}")
+    frames: int = whole(1, 10**12)
+    lanes: int = whole(1, 65_536)
+    rounds: int = whole(1, 65_536)
+    updates_per_chunk: int = whole(1, 10**9)
+    batch_size: int = whole(2, 10**7)  # of a single round there is no spread to normalise advantages by
+    learning_rate: float = real(1e-9, 1.0)
+    discount: float = real(0.0, 1.0)
+    initial_std: float = real(1e-6, 10.0)
+    width: int = whole(1, 4096)
 
     @property
     def chunk_frames(self) -> int:
@@ -104,12 +93,19 @@ class OnPolicyHyperparameters(Hyperparameters):
         max_grad_norm: Longest gradient.
     """
 
-    epochs: int
-    gae_lambda: float
-    clip_range: float
-    entropy_weight: float
-    value_weight: float
-    max_grad_norm: float
+    epochs: int = whole(1, 10_000)
+    gae_lambda: float = real(0.0, 1.0)
+    clip_range: float = real(1e-6, 10.0)
+    entropy_weight: float = real(0.0, 1e3)
+    value_weight: float = real(0.0, 1e3)
+    max_grad_norm: float = real(1e-6, 1e6)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lanes * self.rounds < 2:
+            raise ConfigError(
+                f"lanes * rounds, an update's rounds, must be at least 2, got lanes={self.lanes}, rounds={self.rounds}"
+            )
 
     def _arguments(self, shape: Shape, seed: int) -> dict[str, Any]:
         return {
@@ -138,8 +134,8 @@ class PPOHyperparameters(OnPolicyHyperparameters):
         lesson_epochs: Passes over these.
     """
 
-    lessons: int
-    lesson_epochs: int
+    lessons: int = whole(1, 10**9)
+    lesson_epochs: int = whole(1, 10_000)
 
     def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
         """PPO."""
@@ -154,7 +150,7 @@ class RecurrentPPOHyperparameters(OnPolicyHyperparameters):
         memory: Units of a user's memory, or of all users' in an MLP.
     """
 
-    memory: int
+    memory: int = whole(1, 4096)
 
     def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
         """RecurrentPPO."""
@@ -173,11 +169,11 @@ class SACHyperparameters(Hyperparameters):
         initial_entropy_weight: That weight at the start; rewards are about 1.
     """
 
-    gradient_steps: int
-    buffer_rounds: int
-    target_rate: float
-    target_std: float
-    initial_entropy_weight: float
+    gradient_steps: int = whole(1, 10_000)
+    buffer_rounds: int = whole(1, 10**9)
+    target_rate: float = real(1e-9, 1.0)
+    target_std: float = real(1e-6, 10.0)
+    initial_entropy_weight: float = real(1e-9, 1e3)
 
     @property
     def log_interval(self) -> int:
@@ -224,20 +220,70 @@ def load_hyperparameters(agent: str, sections: Sequence[str], changes: Mapping[s
         changes: Values to use in place of the file's.
 
     Raises:
-        ValueError: There is no such agent or hyperparameter.
+        ValueError: There is no such agent or hyperparameter, a value is out of range, or the file is wrong.
     """
     check_choice("agent", agent, AGENTS)
-    text = resources.files(__package__).joinpath("hyperparameters", f"{agent}.yaml").read_text(encoding="utf-8")
-    held = yaml.safe_load(text)
     kind = _KINDS[agent]
-    known = [item.name for item in fields(kind)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"{agent} has no hyperparameter {name!r}; it has {', '.join(known)}")
+    held = read_sections(_FILES / f"{agent}.yaml", kind)
+    check_fields(agent, changes, [item.name for item in fields(kind)], [])
     values = dict(held["default"])
     for section in sections:
         values |= held.get(section, {})
     return kind(**values | dict(changes))
+
+
+def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str, Any]]:
+    """The sections of a YAML file of hyperparameters, each checked: ``default``, which is whole, and what replaces it.
+
+    Args:
+        path: The file.
+        kind: Whose hyperparameters they are.
+
+    Raises:
+        ValueError: The file cannot be read, lacks ``default``, or has a section or a hyperparameter that there is not,
+            or a value that is out of range; the message names the file, the section and the hyperparameter.
+    """
+    text = read_text(path)
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            place = f"{path}, line {event.start_mark.line + 1}"
+            if isinstance(event, yaml.AliasEvent):  # a few of them stand for gigabytes
+                raise ConfigError(f"{place}: must have no aliases, got *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ConfigError(f"{place}: must hold sections of values and nothing deeper")
+        _refuse_repeated_keys(path, yaml.compose(text, yaml.SafeLoader))
+        held = yaml.safe_load(text)
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(held, dict) or "default" not in held:
+        raise ConfigError(f"{path} must hold sections of hyperparameters, one of them default, got {shown(held)}")
+    rules = {item.name: item.metadata for item in fields(kind)}
+    known = ("default", *LAYERS, *SCENARIOS, "taught")
+    for section, values in held.items():
+        try:
+            check_choice("section", section, known)
+            if not isinstance(values, dict):
+                raise ConfigError(f"must hold hyperparameters and their values, got {shown(values)}")
+            check_fields("it", values, list(rules), list(rules) if section == "default" else [])
+            for name, value in values.items():
+                check_number(name, value, rules[name])
+        except ValueError as error:
+            raise ConfigError(f"{path}, section {shown(section)}: {error}") from error
+    return held
+
+
+def _refuse_repeated_keys(path: Path, node: Any) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise ConfigError(f"{path}, line {key.start_mark.line + 1}: {shown(key.value)} stands there twice")
+            seen.add(str(key.value))
+            _refuse_repeated_keys(path, value)
 
 
 def make_training_env(config: SystemConfig, layer: str, lanes: int) -> SB3VecEnv:
@@ -250,8 +296,8 @@ def make_training_env(config: SystemConfig, layer: str, lanes: int) -> SB3VecEnv
     env: Any = gym.make_vec(
         "multispin_env/Heterogeneous-v0", num_envs=lanes, autoreset_mode="SameStep", config=config.to_dict()
     )
-    if layer == "residual":
-        env = VectorResidualAction(env)
+    if LAYERS[layer] is not direct:  # the environment's own
+        env = VectorLayerAction(env, LAYERS[layer])
     return SB3VecEnv(LongRunReward(env))
 
 

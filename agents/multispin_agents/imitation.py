@@ -15,6 +15,7 @@ from multispin_agents.networks import ActorCritic
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs.actions import ActionCodec
+from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
@@ -95,6 +96,11 @@ def _acceptance(allocation: Allocation, weight: FloatArray, latency_s: FloatArra
 _NUMBERS = {"direct": encode, "residual": explain}
 
 
+def lesson_rows(rounds: int) -> int:
+    """Rounds of the lessons that :func:`attend` gives for so many: whole batches."""
+    return -(-rounds // _LANES) * _LANES
+
+
 def attend(
     teacher: Controller,
     config: SystemConfig,
@@ -112,11 +118,15 @@ def attend(
         rounds: Rounds to play, over all lanes; rounded up to whole batches.
         seed: Decides the worlds.
         on_rounds: Called with the number of rounds just played, for progress.
+
+    Raises:
+        ValueError: The layer's actions cannot be told from decisions.
     """
+    check_choice("action, to learn from a teacher,", layer, tuple(_NUMBERS))
     observe = ObservationCodec(config).encode
     simulator = Simulator(config, _LANES)
     observations, actions = [], []
-    for batch in range(-(-rounds // _LANES)):
+    for batch in range(lesson_rows(rounds) // _LANES):
         if batch % _EPISODE_ROUNDS == 0:
             simulator.reset([np.random.default_rng([seed, batch, lane]) for lane in range(_LANES)])
         view = simulator.view()

@@ -12,7 +12,9 @@ from torch.nn import functional
 from multispin_agents import NETWORKS
 from multispin_agents.layers import NUMBERS_PER_USER
 from multispin_env import SystemConfig
+from multispin_env.config.validation import Checked, whole
 from multispin_env.core.equations import LN_2
+from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
 
 NUM_INPUTS = 12
@@ -32,7 +34,7 @@ Memory: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(Checked):
     """What a network has to know of the system and of itself.
 
     Attributes:
@@ -44,19 +46,19 @@ class Shape:
         memory: Units of memory, of each user or, in an MLP, of all; 0 for an actor without.
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: There is no such kind, or a number is out of range.
     """
 
     network: str
-    num_users: int
-    width: int
-    tokens_high: int
-    max_draft_length: int
-    memory: int = 0
+    num_users: int = whole(1, 100_000)
+    width: int = whole(1, 4096)
+    tokens_high: int = whole(1, 1_000_000)
+    max_draft_length: int = whole(1, 10_000)
+    memory: int = whole(0, 4096, default=0)
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        check_choice("network", self.network, NETWORKS)
+        super().__post_init__()
 
     @classmethod
     def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0) -> Self:

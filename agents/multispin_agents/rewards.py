@@ -41,7 +41,7 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
     return (worth - long_run_price(view) * seconds) / (average.goodput * average.latency_s)
 
 
-class LongRunReward(VectorWrapper):  # type: ignore[type-arg]  # generic from Gymnasium 1.4 on, and not before
+class LongRunReward(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only
     """Rewards :func:`long_run_reward` in place of the round's goodput.
 
     The figure of merit is total tokens over total seconds. The mean of the rounds' own ratios hardly feels a long

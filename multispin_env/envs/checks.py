@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 from gymnasium.error import Error
@@ -21,9 +22,9 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
 
 def check_num_envs(value: object) -> int:
     """A number of environments in a batch, or a ValueError."""
-    if not _is_integer(value) or not 1 <= int(value) <= MAX_NUM_ENVS:  # type: ignore[call-overload]
+    if not _is_integer(value) or not 1 <= int(value) <= MAX_NUM_ENVS:
         raise ValueError(f"num_envs must be an integer in [1, {MAX_NUM_ENVS}], got {_shown(value)}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
 
 
 def check_max_episode_steps(value: object) -> int | None:
@@ -34,11 +35,11 @@ def check_max_episode_steps(value: object) -> int | None:
     """
     if value is None or (_is_integer(value) and value == -1):
         return None
-    if not _is_integer(value) or int(value) < 1:  # type: ignore[call-overload]
+    if not _is_integer(value) or int(value) < 1:
         raise ValueError(
             f"max_episode_steps must be None, -1 (both mean no limit) or an integer of at least 1, got {_shown(value)}"
         )
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
 
 
 def check_seed(seed: object) -> int | None:
@@ -49,9 +50,9 @@ def check_seed(seed: object) -> int | None:
     """
     if seed is None:
         return None
-    if not _is_integer(seed) or int(seed) < 0:  # type: ignore[call-overload]
+    if not _is_integer(seed) or int(seed) < 0:
         raise Error(f"seed must be None or an integer of at least 0, got {_shown(seed)}")
-    return int(seed)  # type: ignore[call-overload, no-any-return]
+    return int(seed)
 
 
 def check_seeds(seed: object, num_envs: int) -> list[int | None]:
@@ -110,7 +111,7 @@ def real_array(name: str, values: object, allowed: str) -> NDArray[np.floating |
     return array
 
 
-def _is_integer(value: object) -> bool:
+def _is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 

@@ -127,7 +127,7 @@ def evaluate(
         ValueError: Scenario, pair, config, seeds or ``env_kwargs`` are wrong, or the agent's observations, actions or
             returned values do not fit the environment.
     """
-    system = config if isinstance(config, SystemConfig) else make_config(scenario, model_pair, config)
+    system = make_config(scenario, model_pair, config)
     chosen = evaluation_seeds(seeds)
     player = as_player(agent, name=name, env_kwargs=env_kwargs, normalize=normalize, deterministic=deterministic)
     episodes = tuple(play(player, system, chosen, timed=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from multispin_env.files import write_atomically
 
 # Paul Tol's bright scheme: told apart by the colour-blind and in print.
 COLOURS = {
@@ -57,5 +60,11 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    figure.savefig(path)
+    """Creates or replaces a PNG.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    write_atomically(path, data.getvalue())

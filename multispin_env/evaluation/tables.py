@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +15,11 @@ NAME_WIDTH = 24
 def new_table(title: str, caption: str = "") -> Table:
     """A table for the terminal, in our style and without columns yet."""
     return Table(
-        title=Text(title, style="bold"),
+        title=escape(title),
+        title_style="bold",
         title_justify="left",
-        caption=Text(caption, style="dim") if caption else None,
+        caption=escape(caption),
+        caption_style="dim",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -28,8 +31,9 @@ def new_table(title: str, caption: str = "") -> Table:
 def terminal_table(
     title: str, caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int = 1
 ) -> Table:
-    """A table for the terminal: columns of text first, then numbers, to the right. Numbers are never broken, and names of up
-    to ``NAME_WIDTH`` characters are not.
+    """A table for the terminal: columns of text first, then numbers, to the right.
+
+    Numbers are never broken over lines, and neither are texts of up to ``NAME_WIDTH`` characters.
 
     Args:
         title: Above it.

@@ -1,17 +1,18 @@
 """What a pair of models must have in common, and whether a model reads side by side as it does alone: tried at load.
 
 A reader asks of a model what not every one gives: keys and values that can be cut back, and that neither other texts of
-the batch nor padding change what a text is read as. Architectures are too many to be listed, so each model reads a short
+the batch nor padding change how a text is read. Architectures are too many to be listed, so each model reads a short
 text in every way that is asked of it later, and must give the same distributions each time.
 
-The cost is some fourteen passes of at most twelve tokens, and a cache of two rows and 256 columns. Only a model whose configuration names a window that
-:func:`~multispin_env.speculative.reader.longest_text` does not know reads a text longer than that window, too.
+The cost is seven passes of at most twelve tokens, one of them over 256 columns of cache. Only a model whose
+configuration names a window that :func:`~multispin_env.speculative.reader.longest_text` does not know reads a text
+longer than that window, too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -36,9 +37,11 @@ def check_same_tokens(
     """Whether the tokenizers give every token the same number.
 
     Raises:
-        ValueError: They do not; the first such token is named.
+        ValueError: They do not, and the first such token is named, or they have none.
     """
     ours, theirs = draft.get_vocab(), target.get_vocab()
+    if not theirs:
+        raise ValueError(f"target {target_name!r} cannot be used: its tokenizer has no tokens")
     if ours == theirs:
         return
     token = min(token for token in {*ours, *theirs} if ours.get(token) != theirs.get(token))
@@ -90,79 +93,40 @@ def check_reading(network: PreTrainedModel, new_reader: Callable[[int], TextRead
     count = min(_TOKENS, context)
     windows = [window for window in _unknown_windows(network) if window < context - count]
     far = min(context, max([_FAR_COLUMNS, *windows]))
-    trials: list[tuple[str, Callable[[], tuple[FloatArray, FloatArray]]]] = [
-        ("in pieces, behind rejected drafts and beside another text", lambda: _in_pieces(network, new_reader(2), count)),
-        ("beside one at other positions", lambda: _beside_other_positions(network, new_reader(1), count)),
-        ("beside a longer one", lambda: _beside_a_longer_text(network, new_reader(2), count, far)),
-    ]
+    short = _text(vocabulary, count)
+    ways: dict[str, Callable[[], FloatArray]] = {
+        "in pieces, behind rejected drafts and beside another text": lambda: _in_pieces(new_reader(2), short),
+        "beside one at other positions": lambda: _beside_other_positions(network, new_reader(1), short),
+        "beside a longer one": lambda: _beside_a_longer_text(new_reader(2), short, far),
+    }
+    _compare(name, "", lambda: _alone(network, new_reader(1), short), ways)
     if windows:
-        longer = max(windows) + count
-        trials.append((f"of {longer} tokens in pieces", lambda: _in_pieces(network, new_reader(2), longer)))
-    for how, trial in trials:
-        try:
-            found, expected = trial()
-        except NoDistributionError as error:
-            raise ValueError(f"{name} cannot be used: {error}") from error
-        except Exception as error:  # whatever an architecture raises that was not made for this
-            raise ValueError(
-                f"{name} cannot be used: to read a text {how} ends with {type(error).__name__}: {error}"
-            ) from error
-        if found.shape[-1] < vocabulary:
-            raise ValueError(
-                f"{name} cannot be used: it tells of {found.shape[-1]} tokens how probable they are, and texts have "
-                f"{vocabulary}"
-            )
+        longer = _text(vocabulary, max(windows) + count)
+        ways = {"in pieces": lambda: _in_pieces(new_reader(2), longer)}
+        _compare(name, f" of {len(longer)} tokens", lambda: _alone(network, new_reader(1), longer), ways)
+
+
+def _compare(
+    name: str, which: str, alone: Callable[[], FloatArray], ways: Mapping[str, Callable[[], FloatArray]]
+) -> None:
+    expected = _tried(name, f"a text{which} alone", alone)
+    for how, way in ways.items():
+        found = _tried(name, f"a text{which} {how}", way)
         difference = 0.5 * float(np.max(np.sum(np.abs(found - expected), axis=-1)))
         if difference > _TOLERANCE:
             raise ValueError(
-                f"{name} cannot be used: it reads a text {how} otherwise than alone and at once (its distributions "
-                f"differ by up to {difference:.2f} in total variation)"
+                f"{name} cannot be used: it reads a text{which} {how} otherwise than alone and at once (its "
+                f"distributions differ by up to {difference:.2f} in total variation)"
             )
 
 
-def _in_pieces(network: PreTrainedModel, reader: TextReader, count: int) -> tuple[FloatArray, FloatArray]:
-    """A text in both rows, by different pieces, each with drafts in between that are rejected."""
-    text = _text(reader, count)
-    found: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-    for stops in ((2, 1), (5, 1), (6, 7), (count, 8), (count, count)):
-        rows = [row for row in range(2) if reader.length[row] < min(stops[row], count)]
-        new = [text[reader.length[row] : stops[row]] for row in rows]
-        for row, distributions in zip(rows, reader.read(rows, new) if rows else (), strict=True):
-            found[row].append(distributions)
-        kept = list(reader.length)
-        room = min(3, reader.context - max(kept))
-        if room > 0:
-            reader.read([1, 0], [text[:room], text[-1:]])
-        for row in range(2):
-            reader.forget(row, kept[row])
-    expected = _alone(network, reader, text)
-    return np.stack([np.concatenate(pieces) for pieces in found]), np.stack([expected, expected])
-
-
-def _beside_other_positions(
-    network: PreTrainedModel, reader: TextReader, count: int
-) -> tuple[FloatArray, FloatArray]:
-    """A text in a batch with one at the last of the model's positions, without a cache: so it costs no memory."""
-    text = _text(reader, count)
-    positions = torch.arange(count) + torch.tensor([[0], [reader.context - count]])
-    hidden = torch.full((count, count), torch.finfo(network.dtype).min, dtype=network.dtype).triu(1)
-    with torch.inference_mode():
-        logits = network(
-            input_ids=torch.tensor([text, text], device=network.device),
-            attention_mask=hidden.expand(2, 1, count, count).to(network.device),
-            position_ids=positions.to(network.device),
-        ).logits
-    return reader.distributions(logits[0]), _alone(network, reader, text)
-
-
-def _beside_a_longer_text(
-    network: PreTrainedModel, reader: TextReader, count: int, far: int
-) -> tuple[FloatArray, FloatArray]:
-    """A text in a batch with one that ends at the column ``far``; what that one says, or has read, is of no account."""
-    text = _text(reader, count)
-    reader.length[1] = far - count
-    found = reader.read([0, 1], [text, text])[0]
-    return found, _alone(network, reader, text)
+def _tried(name: str, how: str, way: Callable[[], FloatArray]) -> FloatArray:
+    try:
+        return way()
+    except NoDistributionError as error:
+        raise ValueError(f"{name} cannot be used: {error}") from error
+    except Exception as error:  # whatever an architecture raises that was not made for this
+        raise ValueError(f"{name} cannot be used: to read {how} ends with {type(error).__name__}: {error}") from error
 
 
 def _alone(network: PreTrainedModel, reader: TextReader, text: list[int]) -> FloatArray:
@@ -171,9 +135,47 @@ def _alone(network: PreTrainedModel, reader: TextReader, text: list[int]) -> Flo
     return reader.distributions(logits[0])
 
 
-def _text(reader: TextReader, count: int) -> list[int]:
+def _in_pieces(reader: TextReader, text: list[int]) -> FloatArray:
+    """A text in both rows, by different pieces, and drafts in between that are rejected."""
+    found: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    for stops in ((2, 1), (6, 7), (len(text), len(text))):
+        rows = [row for row in range(2) if reader.length[row] < min(stops[row], len(text))]
+        if not rows:
+            continue
+        new = [text[reader.length[row] : stops[row]] for row in rows]
+        for row, distributions in zip(rows, reader.read(rows, new), strict=True):
+            found[row].append(distributions)
+        kept = list(reader.length)
+        if max(kept) <= min(2, reader.context - 3):
+            reader.read([1, 0], [[text[-1]] * 3, text[:1]])
+            for row in range(2):
+                reader.forget(row, kept[row])
+    return np.stack([np.concatenate(pieces) for pieces in found])
+
+
+def _beside_other_positions(network: PreTrainedModel, reader: TextReader, text: list[int]) -> FloatArray:
+    """A text in a batch with one at the last of the model's positions, without a cache: so it costs no memory."""
+    count = len(text)
+    positions = torch.arange(count) + torch.tensor([[0], [reader.context - count]])
+    hidden = torch.full((count, count), torch.finfo(network.dtype).min, dtype=network.dtype).triu(1)
+    with torch.inference_mode():
+        logits = network(
+            input_ids=torch.tensor([text, text], device=network.device),
+            attention_mask=hidden.expand(2, 1, count, count).to(network.device),
+            position_ids=positions.to(network.device),
+        ).logits
+    return reader.distributions(logits[0])
+
+
+def _beside_a_longer_text(reader: TextReader, text: list[int], far: int) -> FloatArray:
+    """A text in a batch with one that ends at the column ``far``; what that one says, or has read, is of no account."""
+    reader.length[1] = far - len(text)
+    return reader.read([0, 1], [text, text])[0]
+
+
+def _text(vocabulary: int, count: int) -> list[int]:
     """Tokens from all over the vocabulary."""
-    tokens: list[int] = np.random.default_rng(0).integers(reader.vocabulary, size=count).tolist()
+    tokens: list[int] = np.random.default_rng(0).integers(vocabulary, size=count).tolist()
     return tokens
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,8 @@ def complete_characters(text: str, beginning: str) -> int:
     Returns:
         Number of characters that both begin with.
     """
-    return len(commonprefix([text, beginning]))
+    same = (one == other for one, other in zip(text, beginning, strict=False))
+    return sum(takewhile(bool, same))
 
 
 class LaneTexts:

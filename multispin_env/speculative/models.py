@@ -33,6 +33,7 @@ TINY = Path(__file__).parent / "tiny"
 
 _SHIPPED = {"tiny-draft": TINY / "draft", "tiny-target": TINY / "target"}
 
+
 @dataclass(frozen=True)
 class LanguagePair:
     """A draft and a target model, and the tokenizer that they share.
@@ -52,7 +53,9 @@ class LanguagePair:
     @cached_property
     def vocabulary(self) -> int:
         """Tokens that a text can have are below this: those that the target can write and the tokenizer has."""
-        return min(embedded_tokens(self.target), max(self.tokenizer.get_vocab().values()) + 1)
+        # Some models can read more tokens than they can write.
+        written = self.target.config.get_text_config().vocab_size
+        return min(written, embedded_tokens(self.target), max(self.tokenizer.get_vocab().values()) + 1)
 
     @cached_property
     def _unknown_tokens(self) -> list[int]:
@@ -123,8 +126,8 @@ def load_pair(draft: Path | str, target: Path | str, device: str = "cpu") -> Lan
     pair = LanguagePair(**networks, tokenizer=target_tokenizer, end_tokens=ends)
     if ends and min(ends) >= pair.vocabulary:
         raise ValueError(
-            f"target {str(target)!r} cannot be used: it can write tokens below {pair.vocabulary}, so a text would never "
-            f"end with {', '.join(map(str, sorted(ends)))}"
+            f"target {str(target)!r} cannot be used: it can write tokens below {pair.vocabulary}, so a text would "
+            f"never end with {', '.join(map(str, sorted(ends)))}"
         )
     for (role, network), name in zip(networks.items(), (draft, target), strict=True):
         check_embedding(network, pair.vocabulary, f"{role} {str(name)!r}")
@@ -169,9 +172,10 @@ def _gguf(file: Path) -> dict[str, str]:
 
 
 def _load(loader: Any, role: str, name: Path | str, **arguments: Any) -> Any:
+    place = _locate(role, name)
     try:
         # Whatever a folder holds, none of its code is run; nor is a user at a terminal asked whether it may be.
-        return loader.from_pretrained(**_locate(role, name), trust_remote_code=False, **arguments)
+        return loader.from_pretrained(**place, trust_remote_code=False, **arguments)
     except OSError as error:
         causes = _causes(error)
         if any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
@@ -243,4 +247,7 @@ def _check_device(device: str) -> None:
 def _end_tokens(target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     ends = target.generation_config.eos_token_id if target.generation_config else None
     listed = ends if isinstance(ends, list) else [ends, tokenizer.eos_token_id]
-    return frozenset(int(end) for end in listed if end is not None)
+    for end in listed:
+        if not isinstance(end, int | None):
+            raise ValueError(f"target cannot be used: eos_token_id must be an integer or a list of them, got {end!r}")
+    return frozenset(end for end in listed if end is not None)

@@ -43,8 +43,9 @@ class TrimmedLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call
         self.register_buffer("head_tokens", torch.arange(config.head_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
-    @functools.wraps(LlamaForCausalLM.forward)  # its arguments are told apart by their names
-    def forward(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:
+    # Readers ask for the names of its arguments.
+    @functools.wraps(LlamaForCausalLM.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:  # type: ignore[override]
         """That of a Llama, without ``labels``."""
         output = super().forward(*args, **kwargs)
         logits = output.logits.new_full((*output.logits.shape[:-1], self.config.vocab_size), -torch.inf)

@@ -220,12 +220,12 @@ def test_integers_that_python_refuses_to_print_are_refused_as_others_are(make):
     unprintable = 10**5000
     for seed in (-unprintable, [unprintable, -unprintable]):
         with pytest.raises(
-            Error, match="seed must be None or an integer of at least 0, got an integer of 16610 bits|a list"
+            Error, match=r"seed must be None or an integer of at least 0, got (an integer of 16610 bits|a list)"
         ):
             make().reset(seed=seed)
-    with pytest.raises(ValueError, match="num_envs must be .*got an integer of 16610 bits"):
+    with pytest.raises(ValueError, match=r"num_envs must be .*got an integer of 16610 bits"):
         make_vector(unprintable)
     env = make()
     env.reset(seed=0)
-    with pytest.raises(TypeError, match="action must be .*got a list"):
+    with pytest.raises(TypeError, match=r"action must be .*got a list"):
         env.unwrapped.step([unprintable] * 6)

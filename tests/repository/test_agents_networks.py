@@ -1,7 +1,6 @@
 """Networks for sets of users, the policy around them, and trained policies as controllers."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +12,7 @@ from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, m
 from multispin_agents.imitation import attend, explain, imitate
 from multispin_agents.layers import residual
 from multispin_agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
-from multispin_agents.policy import SHIPPED, LearnedController, find_policy
+from multispin_agents.policy import SHIPPED, LearnedController
 from multispin_agents.sb3_policies import ActionCritics, SquashedActor
 from multispin_baselines import make_controller
 
@@ -183,23 +182,13 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     taught = load_hyperparameters("ppo", ["direct", "taught"], {})
     assert plain.epochs < direct.epochs == taught.epochs
     assert taught.initial_std < direct.initial_std < plain.initial_std
-    with pytest.raises(ValueError, match="ppo has no hyperparameter 'gamma'; it has frames, "):
+    with pytest.raises(ValueError, match=r"ppo has no field 'gamma'\. Its fields are: frames, "):
         load_hyperparameters("ppo", ["mobile"], {"gamma": 0.5})
-    with pytest.raises(ValueError, match="sac has no hyperparameter 'clip_range'; it has frames, "):
+    with pytest.raises(ValueError, match=r"sac has no field 'clip_range'\. Its fields are: frames, "):
         load_hyperparameters("sac", ["mobile"], {"clip_range": 0.5})
     with pytest.raises(ValueError, match="agent must be one of 'ppo', 'sac', 'recurrent-ppo', got 'td3'"):
         load_hyperparameters("td3", ["mobile"], {})
-    for name, value, wanted in (
-        ("lanes", 0, "an integer of at least 1"),
-        ("lanes", 8.0, "an integer of at least 1"),
-        ("learning_rate", 0.0, "a number above 0"),
-        ("clip_range", "wide", "a number above 0"),
-        ("discount", 1.5, "a number of at least 0 and at most 1"),
-        ("entropy_weight", float("nan"), "a number of at least 0"),
-    ):
-        with pytest.raises(ValueError, match=f"hyperparameter {name} must be {wanted}, got {value!r}"):
-            load_hyperparameters("ppo", ["mobile"], {name: value})
-    with pytest.raises(ValueError, match="network must be one of equivariant, mlp, got 'gnn'"):
+    with pytest.raises(ValueError, match="network must be one of 'equivariant', 'mlp', got 'gnn'"):
         Shape.of("gnn", 8, CONFIG)
 
 
@@ -235,17 +224,6 @@ def test_a_policy_says_where_the_system_does_not_fit() -> None:
     plain.act(seen(CONFIG))
     with pytest.raises(ValueError, match="has an mlp network for 6 users and cannot serve 5"):
         plain.act(seen(CONFIG.updated({"num_users": 5})))
-
-
-def test_what_is_no_policy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nor one of the shipped policies"):
-        find_policy(tmp_path)
-    LearnedController("mine", trained("equivariant").actor, "residual", CONFIG).save(tmp_path, {})
-    card = json.loads((tmp_path / "card.json").read_text())
-    card["network"] = asdict(Shape.of("equivariant", 8, CONFIG))
-    (tmp_path / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ValueError, match="does not describe the policy beside it"):
-        LearnedController.load(tmp_path)
 
 
 def test_a_decision_of_the_teacher_is_explained_to_the_closed_form() -> None:

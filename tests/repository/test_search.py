@@ -1,6 +1,8 @@
 """The search for hyperparameters: it goes on after an interruption, and leaves what `fit` can use."""
 
 import csv
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,45 @@ def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pyt
     assert "trials must be at least 1, got 0" in capsys.readouterr().err
     assert main(["search", "--frames", "0", "--output", str(tmp_path / "new")]) == 2
     assert "frames must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path) -> None:
+    best = searched(tmp_path, 1)
+    journal = tmp_path / "optuna.journal"
+    whole = journal.read_text(encoding="utf-8")
+    journal.write_text(whole + whole.splitlines()[-1][:40], encoding="utf-8")
+    assert searched(tmp_path, 1) == best
+    assert journal.read_text(encoding="utf-8").startswith(whole)
+    lines = whole.splitlines(keepends=True)
+    wider = whole.replace('\\"high\\": 0.01', '\\"high\\": 0.1')
+    for content, message in (
+        ("[]\n", "entry 1: must be an object"),
+        ("null\n" + whole, "entry 1: must be an object"),
+        ("".join([lines[0], "{\n", *lines[1:]]), "entry 2: line 1"),
+        (10_000 * "[" + "\n", "must not be nested deeper"),
+        ('{"op_code": ' + 400 * "9" + "}\n", "digits"),
+        ('{"op_code": 99}\n', "is not the journal of a search of ours"),
+        ("{}\n", "is not the journal of a search of ours"),
+        (wider, "trial 0 is not of this search's space"),
+        (whole.replace("learning_rate", "lucky_number"), "trial 0 is not of this search's space"),
+    ):
+        journal.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=message) as raised:
+            searched(tmp_path, 1)
+        assert str(raised.value).startswith(str(journal))
+    journal.write_text(whole, encoding="utf-8")
+    assert searched(tmp_path, 1) == best
+
+
+def test_a_prepared_journal_runs_nothing(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path / 'it-ran'}",)
+
+    searched(tmp_path, 1)
+    pickled = pickle.dumps(Payload())
+    for name in ("optuna.journal", "best.yaml", "trials.csv", "optuna.journal.snapshot", "optuna.journal.pkl"):
+        (tmp_path / name).write_bytes(pickled)
+    with pytest.raises(ValueError, match=r"optuna\.journal"):
+        searched(tmp_path, 1)
+    assert not (tmp_path / "it-ran").exists()

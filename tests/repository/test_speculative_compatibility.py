@@ -187,7 +187,9 @@ def test_logits_that_are_no_distribution_are_refused_by_name(role, value, tmp_pa
     network.model.norm.weight.data[:] = value
     network.save_pretrained(tmp_path)
     pair.tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=rf"^{role} .*{tmp_path.name}.* cannot be used: .* must be finite or -inf, got"):
+    with pytest.raises(
+        ValueError, match=rf"^{role} .*{tmp_path.name}.* cannot be used: .* must be finite or -inf, got"
+    ):
         load_pair(**{**folders, role: tmp_path})
 
 
@@ -277,6 +279,11 @@ def test_numbers_with_gaps_reach_the_last_token_and_skip_those_that_are_none(tmp
         assert np.flatnonzero(distributions.min(axis=0)).tolist() == [0, 1, 7, 9]
 
 
+def test_a_tokenizer_without_tokens_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"target .*its tokenizer has no tokens"):
+        load_pair(folder_of(tmp_path / "draft", {"a": 0}), folder_of(tmp_path / "target", {}))
+
+
 def test_an_end_that_the_target_cannot_write_is_refused(tmp_path):
     tokens = {f"w{number}": number for number in range(30)}
     target = folder_of(tmp_path / "target", tokens, "w25", vocab_size=20)
@@ -300,12 +307,20 @@ def tiny_copy(path, **config):
         ({"hidden_size": 96}, "cannot be loaded: "),
         ({"hidden_size": "many"}, "cannot be loaded: "),
         ({"num_hidden_layers": 9}, "cannot be loaded: it lacks weights, model.layers.1.*, ..."),
-        ({"eos_token_id": "end"}, "cannot be "),
     ],
 )
 def test_a_folder_that_cannot_be_loaded_is_named(config, complaint, tmp_path):
     with pytest.raises((ValueError, OSError), match=rf"^draft .*copy' {complaint}"):
         load_pair(tiny_copy(tmp_path / "copy", **config), TINY / "target")
+
+
+@pytest.mark.parametrize("end", ["end", [256, None, "end"], 1.5])
+def test_an_end_that_is_no_number_is_named(end, tmp_path):
+    target = shutil.copytree(TINY / "target", tmp_path / "copy")
+    file = target / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"eos_token_id": end}), encoding="utf-8")
+    with pytest.raises((ValueError, OSError), match=r"^target .*cannot be (used|loaded)"):
+        load_pair(TINY / "draft", target)
 
 
 @pytest.mark.parametrize("device", ["x", "cuda:99", "meta", "cpu:x"])

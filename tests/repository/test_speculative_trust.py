@@ -113,11 +113,11 @@ def test_pickled_weights_are_read_as_tensors_or_not_at_all(folder, ran):
     torch.save(weights, folder / "pytorch_model.bin")
     load_pair(folder, TINY / "target")
     torch.save(weights | {"payload": Payload(ran)}, folder / "pytorch_model.bin")
-    with pytest.raises((ValueError, OSError), match="draft .*model' cannot be loaded"):
+    with pytest.raises((ValueError, OSError), match=r"draft .*model' cannot be loaded"):
         load_pair(folder, TINY / "target")
     # As PyTorch wrote them before it had zip files.
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(ran)))
-    with pytest.raises((ValueError, OSError), match="draft .*model' cannot be loaded"):
+    with pytest.raises((ValueError, OSError), match=r"draft .*model' cannot be loaded"):
         load_pair(folder, TINY / "target")
 
 
@@ -131,7 +131,7 @@ def test_a_gguf_file_that_is_none_is_not_unpickled(kind, tmp_path, ran):
             archive.writestr("archive/data.pkl", pickle.dumps(Payload(ran)))
     else:
         torch.save({"payload": Payload(ran)}, file)
-    with pytest.raises((ValueError, OSError), match="draft .* cannot be loaded"):
+    with pytest.raises((ValueError, OSError), match=r"draft .* cannot be loaded"):
         load_pair(file, TINY / "target")
 
 
@@ -148,7 +148,7 @@ def test_a_chat_template_reaches_nothing(template, folder, ran):
     target = shutil.copytree(TINY / "target", folder.parent / "target")
     (target / "chat_template.jinja").write_text(template % ran, encoding="utf-8")
     pair = load_pair(folder, target)
-    with pytest.raises(ValueError, match="the chat template of .*target.* cannot be used: "):
+    with pytest.raises(ValueError, match=r"the chat template of .*target.* cannot be used: "):
         pair.encode("hello")
 
 

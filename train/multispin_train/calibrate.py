@@ -18,6 +18,7 @@ from scipy import optimize
 from multispin_env import PAPER_PAIRS, SystemConfig
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
+from multispin_env.files import write_atomically
 from multispin_env.optimal import RoundProblem
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
@@ -125,7 +126,7 @@ def fit_constants(output: Path, progress: Progress) -> dict[str, Any]:
             }
         )
     fit["residuals"] = residuals
-    (output / "calibration.json").write_text(json.dumps(fit, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "calibration.json", json.dumps(fit, indent=2) + "\n")
     return fit
 
 

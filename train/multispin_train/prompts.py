@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from rich.console import Console
 
+from multispin_env.files import write_atomically
 from multispin_env.speculative.prompts import Prompt
 from multispin_train.options import check_count
 
@@ -187,7 +188,7 @@ def prompts(output: Path, split: Split = "held-out", per_task: int = 40) -> None
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     """Writes a prompts file: JSON Lines, one object with ``task`` and ``prompt`` a line."""
-    path.write_text("".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts), encoding="utf-8")
+    write_atomically(path, "".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts))
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import shutil
 from collections.abc import Mapping
@@ -13,15 +14,18 @@ from typing import Any, NamedTuple, TypeAlias
 import optuna
 import tyro
 import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from rich.progress import Progress
 
-from multispin_env.config import whole
+from multispin_env import ConfigError
+from multispin_env.config import shown, whole
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.results import claim_folder
+from multispin_env.files import parse_json, read_text, write_atomically
 from multispin_train.display import CommandProgress
 from multispin_train.fit.learning_curve import CurveRow
 from multispin_train.fit.training import Training, train
@@ -190,13 +194,7 @@ def run_search(wanted: Search, trials: int, output: Path, progress: Progress) ->
     manifest = {**asdict(wanted.task), "frames": wanted.frames, "space": wanted.space(), "evaluations": EVALUATIONS}
     claim_folder(output, manifest)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name="search",
-        storage=JournalStorage(JournalFileBackend(str(output / "optuna.journal"))),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    study = _open_study(output / "optuna.journal", wanted)
     task = progress.add_task("trials", total=trials)
     while len(_finished(study)) < trials:
         progress.update(task, completed=len(_finished(study)))
@@ -205,6 +203,50 @@ def run_search(wanted: Search, trials: int, output: Path, progress: Progress) ->
         _picture(output / "trials.png", study, wanted)
     progress.update(task, completed=trials)
     return _write_best(output / "best.yaml", study, wanted)
+
+
+def _open_study(journal: Path, wanted: Search) -> optuna.Study:
+    """The study that the journal holds, or a new one.
+
+    Raises:
+        ValueError: The journal holds something else.
+    """
+    if journal.exists():
+        # Optuna appends to it. What was cut off in the middle of a line did not happen.
+        text = read_text(journal)
+        if not text.endswith("\n"):
+            text = text[: text.rfind("\n") + 1]
+            write_atomically(journal, text)
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not isinstance(parse_json(line, f"{journal}, entry {number}"), dict):
+                raise ConfigError(f"{journal}, entry {number}: must be an object, got {shown(line)}")
+    try:
+        study = optuna.create_study(
+            study_name="search",
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        trials = study.get_trials(deepcopy=False)
+    except OSError:
+        raise
+    except Exception as error:  # what Optuna raises over entries that are not its own has no type in common
+        raise ConfigError(
+            f"{journal} is not the journal of a search of ours: {type(error).__name__}: {error}"
+        ) from error
+    expected = {name: _distribution(values) for name, values in wanted.space().items()}
+    for trial in trials:
+        drawn = trial.distributions
+        if not drawn.items() <= expected.items() or (trial.state.is_finished() and drawn != expected):
+            raise ConfigError(f"{journal}: trial {trial.number} is not of this search's space, {', '.join(expected)}")
+    return study
+
+
+def _distribution(values: Range) -> BaseDistribution:
+    if isinstance(values, Between):
+        return FloatDistribution(*values, log=True)
+    return CategoricalDistribution(values)
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -265,26 +307,25 @@ def _gain(trial: FrozenTrial) -> float:
 
 
 def _write_trials(path: Path, study: optuna.Study, wanted: Search) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["trial", "state", "evaluations", "best_gain", *wanted.space()])
-        for trial in _finished(study):
-            found = _rounded(trial.params)
-            outcome = [trial.number, trial.state.name.lower(), len(trial.intermediate_values), _gain(trial)]
-            writer.writerow([*outcome, *(found[name] for name in wanted.space())])
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["trial", "state", "evaluations", "best_gain", *wanted.space()])
+    for trial in _finished(study):
+        found = _rounded(trial.params)
+        outcome = [trial.number, trial.state.name.lower(), len(trial.intermediate_values), _gain(trial)]
+        writer.writerow([*outcome, *(found[name] for name in wanted.space())])
+    write_atomically(path, text.getvalue())
 
 
 def _write_best(path: Path, study: optuna.Study, wanted: Search) -> dict[str, Any]:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         raise ValueError("no trial ran to its end; see the messages above")
     found = _rounded(study.best_trial.params)
-    path.write_text(
+    write_atomically(
+        path,
         f"# Trial {study.best_trial.number} of {len(_finished(study))} of\n# {wanted.command()}\n"
         f"# {100.0 * study.best_value:+.1f} % over heterogeneous on the evaluation seeds.\n"
         + yaml.safe_dump({wanted.task.scenario: found}, sort_keys=False),
-        encoding="utf-8",
     )
     return found
 

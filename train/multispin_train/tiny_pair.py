@@ -22,6 +22,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers
+from multispin_agents.tensors import read_state, write_state
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -30,6 +31,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import multispin_env
 from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.files import write_atomically
 from multispin_train.display import CommandProgress
 
 END_OF_TEXT = "<|endoftext|>"
@@ -166,14 +168,12 @@ def write_prompts(path: Path, texts: Sequence[str], per_task: int, generator: np
                 found["body"].append(texts[number][: end + statements.end()])
             else:
                 found["signature"].append(texts[number][:end])
-    with path.open("w", encoding="utf-8") as file:
-        for task, prompts in found.items():
-            if len(prompts) < per_task:
-                raise ValueError(
-                    f"prompts_per_task must be at most {len(prompts)}, the prompts of {task}, got {per_task}"
-                )
-            for prompt in prompts[:per_task]:
-                file.write(json.dumps({"task": task, "prompt": prompt}) + "\n")
+    lines = []
+    for task, prompts in found.items():
+        if len(prompts) < per_task:
+            raise ValueError(f"prompts_per_task must be at most {len(prompts)}, the prompts of {task}, got {per_task}")
+        lines += [json.dumps({"task": task, "prompt": prompt}) + "\n" for prompt in prompts[:per_task]]
+    write_atomically(path, "".join(lines))
 
 
 def tiny_pair(output: Path) -> None:
@@ -211,7 +211,13 @@ def train_tiny_pair(output: Path, progress: Progress, recipe: Recipe | None = No
     """
     recipe = recipe or Recipe()
     corpus = standard_library()
-    folder = ResultsFolder(output, {"recipe": asdict(recipe), "corpus": corpus.digest}, CurveRow)
+    folder = ResultsFolder(
+        output,
+        {"recipe": asdict(recipe), "corpus": corpus.digest},
+        CurveRow,
+        unique=("model", "step"),
+        allowed={"model": ("target", "draft")},
+    )
     tokenizer = byte_tokenizer()
     text = _stream(tokenizer, corpus.kept)
     evaluation = _windows(_stream(tokenizer, corpus.held_out), recipe.window, _EVALUATION_WINDOWS)
@@ -261,7 +267,7 @@ def train_tiny_pair(output: Path, progress: Progress, recipe: Recipe | None = No
         tokenizer.save_pretrained(pair / name)
     write_prompts(pair / "prompts.jsonl", corpus.held_out, recipe.prompts_per_task, np.random.default_rng(recipe.seed))
     card = _card(recipe, corpus, networks, folder.rows())
-    (pair / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_atomically(pair / "card.json", json.dumps(card, indent=2) + "\n")
     return card
 
 
@@ -319,7 +325,7 @@ def _train(
     checkpoint = folder.path / f"{training.name}.pt"
     done = 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = read_state(checkpoint)
         for name, part in state.items():
             part.load_state_dict(saved[name])
         done = saved["steps"]
@@ -335,9 +341,7 @@ def _train(
         if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == training.steps:
             if not any((row.model, row.step) == (training.name, step + 1) for row in folder.rows()):
                 folder.append([evaluate(step + 1)])
-            partial = checkpoint.with_suffix(".partial")
-            torch.save({"steps": step + 1, **{name: part.state_dict() for name, part in state.items()}}, partial)
-            partial.replace(checkpoint)
+            write_state(checkpoint, {"steps": step + 1, **{name: part.state_dict() for name, part in state.items()}})
 
 
 def _warm_cosine(step: int, steps: int) -> float:

@@ -18,6 +18,7 @@ from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
+from multispin_env.files import write_atomically
 from multispin_train.display import CommandProgress
 from multispin_train.options import check_count
 
@@ -78,7 +79,17 @@ def tune_margins(output: Path, seeds: int, progress: Progress) -> dict[str, Any]
     systems = {pair: make_config("mobile", pair) for pair in MODEL_PAIRS}
     grid = list(itertools.product(RATE_QUANTILES, POSTERIOR_WEIGHTS))
     manifest = {"seeds": seeds, "grid": grid, "systems": {pair: system.to_dict() for pair, system in systems.items()}}
-    folder = ResultsFolder(output, manifest, TuningRow)
+    folder = ResultsFolder(
+        output,
+        manifest,
+        TuningRow,
+        unique=("model_pair", "rate_quantile", "posterior_weight"),
+        allowed={
+            "model_pair": MODEL_PAIRS,
+            "rate_quantile": RATE_QUANTILES,
+            "posterior_weight": POSTERIOR_WEIGHTS,
+        },
+    )
     finished = {(row.model_pair, row.rate_quantile, row.posterior_weight) for row in folder.rows()}
     for pair, system in systems.items():
         task = progress.add_task(f"robust / {pair}", total=len(grid))
@@ -105,7 +116,7 @@ def tune_margins(output: Path, seeds: int, progress: Progress) -> dict[str, Any]
             for pair, row in best.items()
         },
     }
-    (output / "margins.json").write_text(json.dumps(margins, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "margins.json", json.dumps(margins, indent=2) + "\n")
     _picture(output / "margins.png", rows)
     return margins
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from multispin_env import MODEL_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env.files import write_atomically
 
 # Seeds below are for training and tuning; an evaluation meets worlds that nobody has trained on.
 FIRST_EVALUATION_SEED = 1_000_000
@@ -67,7 +68,7 @@ def world_probe(system: SystemConfig) -> list[float]:
         np.full(shape, max(1, system.max_draft_length // 3), dtype=np.int64), np.full(shape, 1.0 / system.num_users)
     )
     figures: list[float] = []
-    for _ in range(_PROBE_ROUNDS):
+    for _ in range(min(_PROBE_ROUNDS, system.episode_rounds)):
         outcome = simulator.step(allocation)
         figures += [float(np.sum(outcome.tokens)), float(f"{outcome.latency_s[0]:.6g}")]
     return figures
@@ -114,9 +115,7 @@ def write_reference(path: Path, results: ReferenceResults) -> None:
         f'{{"system": {json.dumps(results.system)},\n"world": {json.dumps(list(results.world))},\n'
         f'"seeds": {json.dumps(list(results.seeds))},\n"goodput_tok_s": {{\n{lines}\n}}}}\n'
     )
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, text)
 
 
 def read_reference(text: str) -> ReferenceResults:

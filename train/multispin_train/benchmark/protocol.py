@@ -128,7 +128,15 @@ class Protocol(CheckedOptions):
             "world": world_probe(system),
             "players": {contestant.name: contestant.identity for contestant in self.contestants},
         }
-        return ResultsFolder(path, manifest, Row, grows=("players",))
+        return ResultsFolder(
+            path,
+            manifest,
+            Row,
+            unique=("controller", "seed"),
+            allowed={"scenario": (self.scenario,), "model_pair": (self.model_pair,)},
+            grows="players",
+            key="controller",
+        )
 
 
 def run_benchmark(

@@ -12,6 +12,7 @@ from rich.table import Table
 from multispin_env.evaluation.plots import colours, new_figure, save
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean, paired_gain
 from multispin_env.evaluation.tables import markdown_table, terminal_table
+from multispin_env.files import write_atomically
 from multispin_train.benchmark.protocol import Protocol, Row
 
 REFERENCE = "heterogeneous"
@@ -84,9 +85,12 @@ def terminal_report(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
         ]
         for summary in summaries
     ]
+    most = max(summary.seeds for summary in summaries)
+    fewer = [f"{summary.controller} {summary.seeds}" for summary in summaries if summary.seeds < most]
     return terminal_table(
         f"{protocol.scenario} / {protocol.model_pair}: {_setting(protocol, summaries)}",
-        "interquartile means over seeds [95 % bootstrap interval]; µs: one decision",
+        "interquartile means over seeds [95 % bootstrap interval]; µs: one decision"
+        + (f"; fewer seeds: {', '.join(fewer)}" if fewer else ""),
         header,
         lines,
     )
@@ -97,7 +101,8 @@ def write_report(folder: Path, protocol: Protocol, rows: Sequence[Row]) -> list[
     summaries = summarise(rows)
     _picture(folder / "goodput.png", protocol, rows, summaries)
     overrides = f" Changed fields: `{dict(protocol.config)}`." if protocol.config else ""
-    (folder / "report.md").write_text(
+    write_atomically(
+        folder / "report.md",
         f"""# Benchmark: {protocol.scenario} / {protocol.model_pair}
 
 {_setting(protocol, summaries)}.{overrides}
@@ -112,7 +117,6 @@ in `manifest.json`.
 
 ![goodput](goodput.png)
 """,
-        encoding="utf-8",
     )
     return summaries
 

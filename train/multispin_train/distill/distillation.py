@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import transformers
 import tyro
+from multispin_agents.tensors import read_state, write_state
 from rich.progress import Progress
 from transformers import LlamaForCausalLM, PreTrainedModel
 
@@ -22,6 +23,7 @@ import multispin_env
 from multispin_env.config import real, whole
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.files import read_json, write_atomically
 from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.reader import cache_argument
 from multispin_env.speculative.trimmed import TrimmedLlamaForCausalLM, cut
@@ -106,7 +108,7 @@ class Distillation(CheckedOptions):
         Raises:
             FileExistsError: The folder holds something else.
         """
-        return ResultsFolder(path, asdict(self), CurveRow)
+        return ResultsFolder(path, asdict(self), CurveRow, unique=("step", "task"), allowed={"task": TASKS})
 
 
 def distill_draft(distillation: Distillation, folder: ResultsFolder[CurveRow], progress: Progress) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def distill_draft(distillation: Distillation, folder: ResultsFolder[CurveRow], p
     """
     card = folder.path / "draft" / "card.json"
     if card.exists():
-        return json.loads(card.read_text(encoding="utf-8"))
+        return read_json(card)
     # Only the target's side of this pair is used.
     pair = load_pair(distillation.target, distillation.target)
     if not isinstance(pair.target, LlamaForCausalLM):
@@ -139,7 +141,7 @@ def distill_draft(distillation: Distillation, folder: ResultsFolder[CurveRow], p
     draft = cut(_cast(pair.target, torch.float32), distillation.layers, sayable)
     _train(distillation, draft, corpora, folder, progress)
     _save(distillation, draft, pair, folder)
-    return json.loads(card.read_text(encoding="utf-8"))
+    return read_json(card)
 
 
 def _train(
@@ -161,7 +163,7 @@ def _train(
     checkpoint = folder.path / "checkpoint.pt"
     step, seconds = 0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = read_state(checkpoint)
         step, seconds = state["step"], state["seconds"]
         draft.load_state_dict(state["draft"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
@@ -186,11 +188,9 @@ def _train(
         _evaluate(judge, corpora["held-out"], step, seconds, folder)
         _picture(folder)
         weights = {name: value for name, value in draft.state_dict().items() if name != _EMBEDDING}
-        incomplete = checkpoint.with_suffix(".partial")
-        torch.save(
-            {"step": step, "seconds": seconds, "draft": weights, "optimizer": optimizer.state_dict()}, incomplete
+        write_state(
+            checkpoint, {"step": step, "seconds": seconds, "draft": weights, "optimizer": optimizer.state_dict()}
         )
-        incomplete.replace(checkpoint)
 
 
 def _warmth(step: int, passed: float) -> float:
@@ -260,7 +260,7 @@ def _save(
     path = folder.path / "draft"
     _cast(draft, torch.bfloat16).save_pretrained(path)
     pair.tokenizer.save_pretrained(path)
-    (path / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path / "card.json", json.dumps(card, indent=2) + "\n")
 
 
 @torch.inference_mode()

@@ -6,7 +6,6 @@ that no running statistics have to be kept with a policy.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable
 from contextlib import closing
@@ -28,7 +27,7 @@ from multispin_agents.algorithms import (
     make_agent,
     make_training_env,
 )
-from multispin_agents.imitation import Lessons, attend, imitate
+from multispin_agents.imitation import imitate
 from multispin_agents.layers import LAYERS
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
@@ -37,7 +36,6 @@ from rich.progress import Progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 
 import multispin_env
@@ -47,7 +45,9 @@ from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.sb3 import SB3VecEnv
+from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
+from multispin_train.fit.lessons import draw_lessons
 from multispin_train.options import (
     MOST,
     Action,
@@ -66,7 +66,6 @@ from multispin_train.options import (
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
 TEACHERS = ("none", "posterior", "robust", "stochastic", "long-run")
-LESSON_SEED = 0
 _LAST_LEARNING_RATE = 0.1
 
 
@@ -134,7 +133,13 @@ class Training(CheckedOptions):
             FileExistsError: The folder holds something else.
         """
         manifest = {**asdict(self), "system": self.system().to_dict(), "values": asdict(self.values())}
-        return ResultsFolder(path, manifest, CurveRow)
+        return ResultsFolder(
+            path,
+            manifest,
+            CurveRow,
+            unique=("controller", "frames"),
+            allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
+        )
 
 
 def train(
@@ -212,6 +217,7 @@ class _Run:
         self._name = f"seed{seed}"
         self._folder = folder
         self._path = folder.path / self._name
+        self._checkpoint_file = self._path / "checkpoint.pt"
         self._evaluation = evaluation
         self._on_evaluation = on_evaluation
         self._values = training.values()
@@ -219,7 +225,9 @@ class _Run:
     def finish(self, progress: Progress) -> None:
         """Trains the chunks that are left."""
         values = self._values
-        done = self._chunks_done()
+        done = chunks_done(self._checkpoint_file)
+        if done is not None and done > values.chunks:
+            raise ValueError(f"{self._checkpoint_file} must be of at most {values.chunks} chunks, got {done}")
         done_frames = (done or 0) * values.chunk_frames
         task = progress.add_task(self._name, total=values.chunks * values.chunk_frames, completed=done_frames)
         if done == values.chunks:
@@ -228,7 +236,7 @@ class _Run:
         env = make_training_env(system, self._training.action, values.lanes)
         agent = make_agent(env, system, self._training.network, values, self._seed)
         if done is not None:
-            agent = self._resumed(agent, env, done)
+            restore_checkpoint(self._checkpoint_file, agent)
         logger = configure(str(self._path / "tensorboard"), ["tensorboard"])
         agent.set_logger(logger)
         with closing(env), closing(logger):
@@ -243,7 +251,14 @@ class _Run:
     def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
         assert isinstance(agent.policy, AllocationPolicy)
         assert isinstance(self._values, PPOHyperparameters)
-        lessons = _lessons(self._training, self._values.lessons, self._folder.path / "lessons.npz", progress)
+        lessons = draw_lessons(
+            self._folder.path / "lessons.pt",
+            make_controller(self._training.teacher, self._training.model_pair),
+            self._training.system(),
+            self._training.action,
+            self._values.lessons,
+            progress,
+        )
         set_random_seed(self._seed)
         imitate(agent.policy.network, lessons, self._values.lesson_epochs)
 
@@ -276,31 +291,9 @@ class _Run:
         agent.logger.dump(agent.num_timesteps)
         if row.gain == max(other.gain for other in self._folder.rows() if other.controller == self._name):
             controller.save(self._folder.path / "policies" / controller.name, self._facts(row))
-        # Where the state points counts: what an interruption leaves before that is done again, to the same result.
-        agent.save(self._file("checkpoint", chunks))
-        if isinstance(agent, OffPolicyAlgorithm) and chunks < self._values.chunks:
-            agent.save_replay_buffer(self._file("replay", chunks))
-        partial = self._path / "state.partial"
-        partial.write_text(json.dumps({"chunks": chunks}) + "\n", encoding="utf-8")
-        partial.replace(self._path / "state.json")
-        for kind in ("checkpoint", "replay"):
-            self._file(kind, chunks - 1).unlink(missing_ok=True)
+        # What an interruption leaves before this is done again, to the same result.
+        save_checkpoint(self._checkpoint_file, agent, chunks, last=chunks == self._values.chunks)
         self._on_evaluation(row)
-
-    def _file(self, kind: str, chunks: int) -> Path:
-        return self._path / f"{kind}{chunks}.{'zip' if kind == 'checkpoint' else 'pkl'}"
-
-    def _chunks_done(self) -> int | None:
-        """Chunks up to the last checkpoint; None if there is no checkpoint."""
-        state = self._path / "state.json"
-        return int(json.loads(state.read_text(encoding="utf-8"))["chunks"]) if state.exists() else None
-
-    def _resumed(self, new: BaseAlgorithm, env: SB3VecEnv, done: int) -> BaseAlgorithm:
-        """The agent of the last checkpoint."""
-        agent = type(new).load(self._file("checkpoint", done), env, device="cpu")
-        if isinstance(agent, OffPolicyAlgorithm):
-            agent.load_replay_buffer(self._file("replay", done))
-        return agent
 
     def _facts(self, row: CurveRow) -> dict[str, Any]:
         training = self._training
@@ -333,27 +326,6 @@ class _Run:
                 "torch": torch.__version__,
             },
         }
-
-
-def _lessons(training: Training, rounds: int, file: Path, progress: Progress) -> Lessons:
-    """The teacher's lessons, the same for every seed, drawn once for the folder."""
-    if file.exists():
-        with np.load(file) as held:
-            return Lessons(held["observations"], held["actions"])
-    task = progress.add_task("lessons", total=rounds)
-    teacher = make_controller(training.teacher, training.model_pair)
-    lessons = attend(
-        teacher,
-        training.system(),
-        training.action,
-        rounds,
-        LESSON_SEED,
-        lambda played: progress.advance(task, played),
-    )
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **lessons._asdict())
-    partial.replace(file)
-    return lessons
 
 
 class _Advance(BaseCallback):

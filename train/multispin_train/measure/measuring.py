@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from multispin_env.evaluation.results import ResultsFolder, claim_folder
+from multispin_env.files import write_atomically
 from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.sampling import Payload
@@ -50,15 +51,23 @@ def measure_pair(measurement: Measurement, output: Path, progress: Progress) -> 
     _check_lengths(measurement, pair, encoded)
 
     claim_folder(output, manifest)
-    requests = ResultsFolder(output / "requests", manifest, RequestRow)
-    timing = ResultsFolder(output / "timing", manifest, TimingRow)
+    requests = ResultsFolder(
+        output / "requests", manifest, RequestRow, unique=("request",), allowed={"request": range(len(prompts))}
+    )
+    timing = ResultsFolder(
+        output / "timing",
+        manifest,
+        TimingRow,
+        unique=("what", "batch", "draft_length", "repeat"),
+        allowed={"what": ("drafting", "verification")},
+    )
     record_requests(measurement, pair, payload, prompts, encoded, requests, progress)
     time_everything(measurement, pair, payload, encoded, timing, progress)
 
     write_truncation(output / "truncation.csv", payload, vocabulary, requests.rows())
     profile = make_profile(measurement, payload, vocabulary, requests.rows(), timing.rows())
     file = output / f"{measurement.name}.json"
-    file.write_text(dumps(profile), encoding="utf-8")
+    write_atomically(file, dumps(profile))
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from rich.progress import Progress
 
 from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.files import write_atomically
 from multispin_env.speculative.models import LanguagePair
 from multispin_env.speculative.prompts import Prompt
 from multispin_env.speculative.recording import Recording, record
@@ -119,9 +121,10 @@ def index_bits(vocabulary: int) -> int:
 def write_truncation(file: Path, payload: Payload, vocabulary: int, rows: Sequence[RequestRow]) -> None:
     """Writes what acceptance would be had other numbers of entries been uploaded."""
     means = np.array([json.loads(row.acceptance_by_entries) for row in rows])
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(["retained_entries", "payload_bits", "acceptance_mean", "standard_error"])
-        for entries, column in zip(_entries(vocabulary), means.T, strict=True):
-            bits = entries * (payload.probability_bits + index_bits(vocabulary))
-            writer.writerow([entries, bits, column.mean(), column.std() / math.sqrt(len(column))])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["retained_entries", "payload_bits", "acceptance_mean", "standard_error"])
+    for entries, column in zip(_entries(vocabulary), means.T, strict=True):
+        bits = entries * (payload.probability_bits + index_bits(vocabulary))
+        writer.writerow([entries, bits, column.mean(), column.std() / math.sqrt(len(column))])
+    write_atomically(file, text.getvalue())

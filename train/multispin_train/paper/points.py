@@ -55,7 +55,13 @@ class Points:
         self._seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + seeds)
         self._progress = progress
         systems = {pair: make_config("paper", pair).to_dict() for pair in PAPER_PAIRS}
-        self._folder = ResultsFolder(output, {"seeds": seeds, "rounds": ROUNDS, "systems": systems}, PointRow)
+        self._folder = ResultsFolder(
+            output,
+            {"seeds": seeds, "rounds": ROUNDS, "systems": systems},
+            PointRow,
+            unique=("model_pair", "scheme", "num_users", "bandwidth_hz"),
+            allowed={"model_pair": PAPER_PAIRS, "scheme": SCHEMES},
+        )
         self._rows = {self._key(r.model_pair, r.scheme, r.num_users, r.bandwidth_hz): r for r in self._folder.rows()}
 
     def sweep(self, pair: str, field: str) -> dict[str, list[PointRow]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from multispin_env.files import write_atomically
 from multispin_train.options import check_count
 from multispin_train.paper.figures import draw_figure_3, draw_figure_4, draw_figure_6, draw_sweep
 from multispin_train.paper.points import Points
@@ -32,5 +33,5 @@ def reproduce(output: Path, seeds: int, progress: Progress) -> Path:
     draw_sweep(output / "figure7.png", points, "bandwidth_hz")
     draw_sweep(output / "figure8.png", points, "num_users")
     report = output / "report.md"
-    report.write_text(report_text(points, seeds), encoding="utf-8")
+    write_atomically(report, report_text(points, seeds))
     return report

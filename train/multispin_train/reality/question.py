@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from rich.progress import Progress
 
 from multispin_env import MODEL_PAIRS
 from multispin_env.config import whole
-from multispin_env.evaluation.results import claim_folder
+from multispin_env.evaluation.results import claim_folder, read_rows
 from multispin_env.profiles import load_model_pair, load_traces
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.benchmark.report import CEILING, REFERENCE
@@ -144,13 +143,4 @@ def _truncation(model_pair: str) -> Sequence[Truncation]:
     file = Path(model_pair).with_name("truncation.csv")
     if model_pair in MODEL_PAIRS or not file.exists():
         return ()
-    with file.open(newline="", encoding="utf-8") as opened:
-        return [
-            Truncation(
-                retained_entries=int(line["retained_entries"]),
-                payload_bits=int(line["payload_bits"]),
-                acceptance_mean=float(line["acceptance_mean"]),
-                standard_error=float(line["standard_error"]),
-            )
-            for line in csv.DictReader(opened)
-        ]
+    return read_rows(file, Truncation)

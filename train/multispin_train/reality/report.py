@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from multispin_env.files import write_atomically
 from multispin_train.reality.acceptance_sections import acceptance_section, course_section, larger_pair_section
 from multispin_train.reality.findings import Findings
 from multispin_train.reality.prefix_section import prefix_section
@@ -23,9 +24,8 @@ def write_report(folder: Path, findings: Findings) -> Path:
         ranking_section,
     )
     page = folder / "reality.md"
-    page.write_text(
-        "\n\n".join([_head(findings), *(section(folder, findings) for section in sections)]) + "\n", encoding="utf-8"
-    )
+    text = "\n\n".join([_head(findings), *(section(folder, findings) for section in sections)]) + "\n"
+    write_atomically(page, text)
     return page
 
 

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from multispin_env import SCENARIOS
 from multispin_env.evaluation.results import claim_folder
+from multispin_env.files import write_atomically
 from multispin_train.display import CommandProgress
 from multispin_train.speed import measurements as taken
 from multispin_train.speed.report import draw_speed, tables
@@ -73,6 +74,6 @@ def measure_all(output: Path, progress: Progress) -> list[taken.Measurement]:
         measurements += found if isinstance(found, list) else [found]
     machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
     document = {"machine": machine, "measurements": [asdict(measurement) for measurement in measurements]}
-    (output / "speed.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "speed.json", json.dumps(document, indent=2) + "\n")
     draw_speed(output / "speed.png", measurements)
     return measurements

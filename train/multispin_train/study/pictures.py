@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from multispin_baselines import make_controller
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.evaluation.results import read_rows
+from multispin_train.fit.learning_curve import REFERENCES, CurveRow
 from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
@@ -102,12 +103,12 @@ def draw_curves(path: Path, study: Study) -> None:
     for panel, taught in zip(panels, (True, False), strict=True):
         for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == taught):
             curves: dict[int, list[float]] = {}
-            for line in _curve_rows(study.cell_path(name) / "results.csv"):
-                if line["controller"].startswith("seed"):
-                    curves.setdefault(int(line["frames"]), []).append(float(line["goodput_tok_s"]))
-                elif line["controller"] in ("heterogeneous", "robust") and name == cells[0 if taught else -1]:
-                    colour = COLOURS[line["controller"]]
-                    panel.axhline(float(line["goodput_tok_s"]), linestyle="--", color=colour, label=line["controller"])
+            for line in read_rows(study.cell_path(name) / "results.csv", CurveRow):
+                if line.controller.startswith("seed"):
+                    curves.setdefault(line.frames, []).append(line.goodput_tok_s)
+                elif line.controller in REFERENCES and name == cells[0 if taught else -1]:
+                    colour = COLOURS[line.controller]
+                    panel.axhline(line.goodput_tok_s, linestyle="--", color=colour, label=line.controller)
             frames = sorted(curves)
             (drawn,) = panel.plot(frames, [np.mean(curves[one]) for one in frames], ".-", label=name)
             panel.fill_between(
@@ -123,11 +124,6 @@ def draw_curves(path: Path, study: Study) -> None:
         panel.set_ylim(bottom=0.0)
     panels[0].set_ylabel("goodput, tok/s: mean and range of training seeds", fontsize=9)
     save(figure, path)
-
-
-def _curve_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def draw_behaviour(path: Path, study: Study) -> None:

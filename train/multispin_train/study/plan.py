@@ -25,6 +25,7 @@ from multispin_env.config import whole
 from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
+from multispin_env.files import read_text
 from multispin_train.fit.training import Training, train
 from multispin_train.options import MOST, CheckedOptions, HyperparameterChanges
 
@@ -205,7 +206,13 @@ class Study:
             "seeds": plan.seeds,
         }
         self.plan = plan
-        self.folder = ResultsFolder(path, manifest, StudyRow)
+        self.folder = ResultsFolder(
+            path,
+            manifest,
+            StudyRow,
+            unique=("setting", "player", "training_seed", "seed"),
+            allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS}},
+        )
 
     def cell_path(self, name: str) -> Path:
         """Where a cell's agents are."""
@@ -255,7 +262,7 @@ class Study:
         file = self.cell_path(name) / "results.csv"
         if not file.exists():
             return 0
-        return sum(line.startswith("seed") for line in file.read_text(encoding="utf-8").splitlines())
+        return sum(line.startswith("seed") for line in read_text(file).splitlines())
 
     def _play(self, pool: ProcessPoolExecutor, progress: Progress) -> None:
         finished = {(row.setting, row.player, row.training_seed, row.seed) for row in self.folder.rows()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from multispin_env import PAPER_PAIRS
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
+from multispin_env.files import write_atomically
 from multispin_train.study.pictures import draw_behaviour, draw_curves, draw_goodput, draw_transfer
 from multispin_train.study.plan import (
     ACTIONS,
@@ -37,7 +38,8 @@ def write_report(study: Study, rows: Sequence[StudyRow]) -> Path:
     draw_behaviour(folder / "behaviour.png", study)
     plan = study.plan
     page = folder / "report.md"
-    page.write_text(
+    write_atomically(
+        page,
         f"""# Learned controllers beside the closed forms
 
 {plan.training_seeds} training seeds of every agent, {plan.seeds} episodes that no training has seen; 20
@@ -81,7 +83,6 @@ The agent is training seed 0 of `{cell_name(*FLAGSHIP, "direct")}`, in worlds of
 Who was not played yet, in an unfinished study, is left out. The rows are in `results.csv`, everything that decides them
 in `manifest.json`, the agents in `agents/`.
 """,
-        encoding="utf-8",
     )
     return page
 
