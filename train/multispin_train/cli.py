@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
-        _say(f"error: {error}" if error.filename is None else f"error: {error.filename}: {error.strerror}")
+        named = error.filename is not None and error.strerror is not None
+        _say(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}")
         return 2
     except (_UsageError, ValueError) as error:
         _say(f"error: {error}")
