@@ -154,7 +154,8 @@ class SquashedActor(nn.Module):
         initial_std: Standard deviation of the first actions.
 
     Attributes:
-        last_log_std: Logarithms of the standard deviations of the last batch, before the squashing.
+        last_log_std: Logarithms of the standard deviations of the last batch, before the squashing; at first those
+            of the first actions.
     """
 
     optimizer: torch.optim.Optimizer
@@ -166,6 +167,7 @@ class SquashedActor(nn.Module):
         self.spread = self.actor.new_head()
         with torch.no_grad():
             self.spread.bias.fill_(initial_std).log_()
+        self.last_log_std = self.spread.bias.detach().clone()
 
     def forward(self, observation: Tensor, deterministic: bool = False) -> Tensor:
         """Actions, (batch, 2 users)."""
