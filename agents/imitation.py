@@ -13,7 +13,7 @@ from agents.layers import ACCEPTANCE_REACH, LAYERS, RATE_REACH
 from agents.networks import ActorCritic
 from baselines import Controller
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
-from multispin_env.core.round import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs.codec import ActionCodec, ObservationCodec
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 

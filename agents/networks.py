@@ -12,7 +12,7 @@ from torch.nn import functional
 from agents import NETWORKS
 from agents.layers import NUMBERS_PER_USER
 from multispin_env import SystemConfig
-from multispin_env.core.round import LN_2
+from multispin_env.core.equations import LN_2
 from multispin_env.envs.codec import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
 
 NUM_INPUTS = 12

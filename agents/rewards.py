@@ -12,7 +12,7 @@ from baselines.aged import expected_round_s
 from baselines.stochastic import long_run_price, long_run_worth
 from multispin_env import Allocation
 from multispin_env.core import TrueView
-from multispin_env.core.round import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.optimal import average_round
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from multispin_env import Allocation, RoundView
-from multispin_env.core.round import LN_2, FloatArray, IntArray, spectral_efficiency
+from multispin_env.core.equations import LN_2, FloatArray, IntArray, spectral_efficiency
 
 # A rate in nats that no channel carries, and the least probability that logarithms are taken of.
 _UNREACHABLE = 60.0

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from multispin_env import RoundView
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray, expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
 
 # Acceptances on which a Beta distribution is weighed; dense at both ends, where the measured ones have their mass.
 _NODES = np.concatenate([np.geomspace(1e-4, 0.05, 12), np.linspace(0.08, 0.92, 28), 1.0 - np.geomspace(0.05, 1e-4, 12)])

@@ -14,7 +14,7 @@ from baselines.beliefs import acceptance_belief
 from baselines.controller import Controller
 from multispin_env import Allocation, RoundView
 from multispin_env.core import TrueView
-from multispin_env.core.round import LN_2, FloatArray, expected_tokens, goodput, spectral_efficiency
+from multispin_env.core.equations import LN_2, FloatArray, expected_tokens, goodput, spectral_efficiency
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
 
 
@@ -130,7 +130,7 @@ class Clairvoyant(Controller):
             problem = RoundProblem.from_view(
                 view,
                 acceptance_rate=view.acceptance_rate,
-                spectral_efficiency=view.used_spectral_efficiency(lengths),
+                spectral_efficiency=view.spectral_efficiency_at_upload(lengths),
             )
             latency_s, shares = equalize_bandwidth(problem, lengths)
             value = goodput(

@@ -6,7 +6,7 @@ import numpy as np
 
 from baselines.controller import Controller
 from multispin_env import Allocation, RoundView, SystemConfig
-from multispin_env.core.round import FloatArray, IntArray, expected_tokens
+from multispin_env.core.equations import FloatArray, IntArray, expected_tokens
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
 
 

@@ -21,7 +21,7 @@ from baselines.beliefs import (
 )
 from baselines.controller import Controller
 from multispin_env import Allocation, RoundView
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth, solve_heterogeneous
 
 # Quantiles of the rate at upload that the search's starting points count on.

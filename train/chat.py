@@ -17,7 +17,7 @@ from baselines import Controller, make_controller
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.config import LiveConfig
 from multispin_env.core import RoundOutcome
-from multispin_env.core.requests import Passage
+from multispin_env.core.requests import GenerationState
 from multispin_env.profiles import load_model_pair
 
 ACCEPTED, CORRECTION, BONUS = "accepted", "correction", "bonus"
@@ -102,28 +102,28 @@ class UserText:
     """A user's running request.
 
     Attributes:
-        passage: The text; None before the first round.
+        state: The text; None before the first round.
         parts: Which tokens wrote it: where parts end in the text, and their kinds.
     """
 
-    passage: Passage | None = None
+    state: GenerationState | None = None
     parts: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, passage: Passage, own: str) -> None:
+    def add(self, state: GenerationState, own: str) -> None:
         """Goes on with what a round gained; ``own`` is what the server's own token was."""
-        if self.passage is not None and self.passage.ended:
+        if self.state is not None and self.state.ended:
             self.parts = []
-        self.passage = passage
-        self.parts += [(passage.own_from, ACCEPTED), (len(passage.text), own)]
+        self.state = state
+        self.parts += [(state.server_token_start, ACCEPTED), (len(state.text), own)]
 
     def styled(self) -> Text:
         """The prompt and the text, its parts in their colours."""
-        if self.passage is None:
+        if self.state is None:
             return Text()
-        styled = Text(self.passage.prompt.translate(_CONTROLS), style="dim")
+        styled = Text(self.state.prompt.translate(_CONTROLS), style="dim")
         start = 0
         for end, kind in self.parts:
-            styled.append(self.passage.text[start:end].translate(_CONTROLS), f"not dim {STYLES[kind]}")
+            styled.append(self.state.text[start:end].translate(_CONTROLS), f"not dim {STYLES[kind]}")
             start = max(start, end)
         return styled
 
@@ -148,10 +148,11 @@ class Conversation:
 
     def add(self, outcome: RoundOutcome) -> None:
         """Goes on with a round of one lane that models wrote."""
-        assert outcome.passages is not None
+        assert outcome.generation_states is not None
         lengths, gained = outcome.allocation.draft_length[0], outcome.tokens[0]
-        for text, passage, length, tokens in zip(self.texts, outcome.passages[0], lengths, gained, strict=True):
-            text.add(passage, BONUS if tokens > length else CORRECTION)
+        states = outcome.generation_states[0]
+        for text, state, length, tokens in zip(self.texts, states, lengths, gained, strict=True):
+            text.add(state, BONUS if tokens > length else CORRECTION)
         self.played += 1
         self.tokens += int(gained.sum())
         self.seconds += float(outcome.latency_s[0])
@@ -247,7 +248,7 @@ def _times(outcome: RoundOutcome) -> Text:
 
 def rounds(simulator: Simulator, controller: Controller) -> Iterator[RoundOutcome]:
     """Plays an episode of a simulator that was reset."""
-    controller.begin(simulator.num_lanes)
+    controller.begin(simulator.num_envs)
     for _ in range(simulator.config.episode_rounds):
         view = simulator.true_view() if controller.sees_truth else simulator.view()
         yield simulator.step(controller.act(view))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from multispin_env import PAPER_PAIRS, make_config
-from multispin_env.core.round import FloatArray, expected_tokens, goodput
+from multispin_env.core.equations import FloatArray, expected_tokens, goodput
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length
 from train.figures import COLOURS, new_figure, save
 from train.paper_points import SCHEMES, SWEEPS, PointRow, Points

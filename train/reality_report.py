@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from baselines import CONTROLLERS
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.profiles import ModelPair, Traces
 from train import published
 from train.benchmark import Row

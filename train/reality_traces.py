@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from multispin_env.config import RequestConfig, TaskConfig
-from multispin_env.core.channel import ornstein_uhlenbeck
-from multispin_env.core.requests import Requests, beta_parameters
-from multispin_env.core.round import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray, expected_tokens
+from multispin_env.core.processes import ornstein_uhlenbeck
+from multispin_env.core.requests.synthetic import SyntheticRequests, beta_parameters
+from multispin_env.core.streams import Streams
 from multispin_env.profiles import Traces
 from train.statistics import Estimate
 
@@ -72,9 +73,9 @@ class Drift:
     """The course of acceptance along texts, as `mobile` models it, and what the model leaves over.
 
     A rate has a Beta distribution, its standard normal variate a part that stays for the request and one that drifts as
-    an Ornstein-Uhlenbeck process does (:class:`~multispin_env.core.requests.Requests`). What a position has of its own
-    beyond the rate does not reach the next one and needs no model: a draft accepted with an independently drawn
-    probability is accepted with its mean.
+    an Ornstein-Uhlenbeck process does (:class:`~multispin_env.core.requests.SyntheticRequests`). What a position
+    has of its own beyond the rate does not reach the next one and needs no model: a draft accepted with an
+    independently drawn probability is accepted with its mean.
 
     Attributes:
         autocovariance: Within tasks, at lags 0, 1, ...
@@ -596,15 +597,13 @@ def drifting_prefix(mean: FloatArray, std: float, share: float, correlation_toke
     )
     prefixes = []
     for length in DRAFT_LENGTHS.tolist():
-        generator = np.random.default_rng(_SEED)
-        requests = Requests(config, _MODEL_USERS)
-        requests.reset([generator])
+        requests = SyntheticRequests(config, _MODEL_USERS, _MODEL_ROUNDS)
+        requests.reset(Streams([np.random.default_rng(_SEED)]))
         drafts = np.full((1, _MODEL_USERS), length)
         found = []
         for _ in range(_MODEL_ROUNDS):
             found.append(float(np.mean(expected_tokens(requests.acceptance_rate, length))) - 1.0)
-            innovation = generator.standard_normal(drafts.shape) if requests.num_normals else None
-            requests.verify(drafts, generator.standard_exponential(drafts.shape), innovation)
+            requests.verify(drafts)
         prefixes.append(float(np.mean(found)))
     return np.array(prefixes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from baselines import Controller
 from multispin_env import Simulator, SystemConfig
 from multispin_env.core import TrueView
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.envs import MultiSpinVectorEnv
 
 
@@ -89,7 +89,7 @@ def play(
         view = env.true_round_view() if controller.sees_truth else env.round_view()
         if timed:
             lane = step % lanes
-            alone = view.lane(lane)
+            alone = view.environment(lane)
             begin = time.perf_counter()
             timed_one.act(alone)
             decision_s[lane].append(time.perf_counter() - begin)

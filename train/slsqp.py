@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize
 
-from multispin_env.core.round import FloatArray, IntArray, expected_tokens, goodput
+from multispin_env.core.equations import FloatArray, IntArray, expected_tokens, goodput
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_homogeneous
 
 

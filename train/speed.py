@@ -20,9 +20,9 @@ from rich import box
 from rich.progress import Progress
 from rich.table import Table
 
-from multispin_env import SCENARIOS, Simulator, make_config
-from multispin_env.core.draws import BLOCK_ROUNDS, RoundDraws
-from multispin_env.core.round import FloatArray
+from multispin_env import SCENARIOS, make_config
+from multispin_env.core.equations import FloatArray
+from multispin_env.core.streams import RoundDraws, Streams
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
 from train.figures import new_figure, save
 from train.results import claim_folder
@@ -42,6 +42,16 @@ TRAINING_LANES = (16, 256)
 TRAINING_STEPS = 64
 EPISODE_CALLS = 201  # rounds of an episode and the step that resets
 ENV_ID = "multispin_env/Heterogeneous-v0"
+_NORMAL, _EXPONENTIAL = np.random.Generator.standard_normal, np.random.Generator.standard_exponential
+# What a round draws for each user: the kind and how many.
+_STILL = {"fading": (_EXPONENTIAL, 1), "outcome": (_EXPONENTIAL, 1)}
+_MOVING = {"fading": (_NORMAL, 4), "shadowing": (_NORMAL, 1), "drift": (_NORMAL, 1), "outcome": (_EXPONENTIAL, 1)}
+DRAWS: dict[str, dict[str, tuple[Callable[..., Any], int]]] = {
+    "paper": _STILL,
+    "requests": _STILL,
+    "mobile": _MOVING,
+    "thermal": _MOVING,
+}
 
 
 @dataclass(frozen=True)
@@ -105,11 +115,13 @@ def vector_environment(lanes: int, users: int, scenario: str) -> Measurement:
 
 def random_number_floor(lanes: int, users: int, scenario: str) -> Measurement:
     """The same for drawing the random numbers that the step needs, and nothing else."""
-    config = make_config(scenario, config={"num_users": users})
-    draws = RoundDraws(lanes, users, *Simulator(config, 1).draws_per_round, 10**9)
-    draws.reset([np.random.default_rng(lane) for lane in range(lanes)])
+    streams = Streams([np.random.default_rng(lane) for lane in range(lanes)])
+    draws = []
+    for stream, (draw, per_user) in DRAWS[scenario].items():
+        draws.append(RoundDraws(draw, per_user, users, EPISODE_CALLS))
+        draws[-1].reset(streams.generators(stream))
     name = f"floor: random numbers, {scenario}, {lanes} lanes, K = {users}"
-    return _measure("environment", name, "user-steps/s", lanes * users, draws.draw, block=BLOCK_ROUNDS)
+    return _measure("environment", name, "user-steps/s", lanes * users, lambda: [some.next() for some in draws])
 
 
 def scalar_environment(scenario: str) -> Measurement:

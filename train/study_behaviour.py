@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from baselines import Controller, posterior_acceptance
 from multispin_env import RoundView, SystemConfig
-from multispin_env.core.round import LN_2, FloatArray
+from multispin_env.core.equations import LN_2, FloatArray
 from multispin_env.envs import MultiSpinVectorEnv
 from train.figures import new_figure, save
 

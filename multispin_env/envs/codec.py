@@ -7,7 +7,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import Allocation, FloatArray, IntArray
+from multispin_env.core.equations import Allocation, FloatArray, IntArray
 from multispin_env.core.view import RoundView
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 

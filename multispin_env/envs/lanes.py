@@ -10,7 +10,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
 from multispin_env.envs.codec import ActionCodec, ObservationCodec, check_choice
@@ -41,9 +41,9 @@ def round_info(outcome: RoundOutcome) -> dict[str, NDArray[Any]]:
         "latency_s": outcome.latency_s,
         "goodput": outcome.goodput,
     }
-    if outcome.passages is not None:
-        texts = (tuple(passage.text for passage in lane) for lane in outcome.passages)
-        info["text"] = np.fromiter(texts, dtype=object, count=len(outcome.passages))
+    if outcome.generation_states is not None:
+        texts = (tuple(state.text for state in lane) for lane in outcome.generation_states)
+        info["text"] = np.fromiter(texts, dtype=object, count=len(outcome.generation_states))
     return info
 
 

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import Allocation
+from multispin_env.core.equations import Allocation
 from multispin_env.envs.codec import check_choice
 from multispin_env.envs.lanes import Lanes, Views, round_info
 from multispin_env.rendering import RENDER_MODES, render_round

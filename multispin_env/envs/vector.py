@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from multispin_env.core.round import Allocation, FloatArray
+from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.envs.codec import check_choice
 from multispin_env.envs.lanes import Lanes, Views, round_info
 from multispin_env.rendering import RENDER_MODES, render_round

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import wrightomega
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.point import Point, solution
 from multispin_env.optimal.problem import RoundProblem, Solution, positive_integer
 from multispin_env.optimal.rows import Rows

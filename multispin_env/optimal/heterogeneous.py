@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.homogeneous import common_length
 from multispin_env.optimal.point import Point, solution
 from multispin_env.optimal.problem import RoundProblem, Solution

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.bandwidth import equalize
 from multispin_env.optimal.point import Point, solution
 from multispin_env.optimal.problem import RoundProblem, Solution, common_shape, real_array

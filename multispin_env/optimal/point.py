@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import Allocation, FloatArray, IntArray, expected_tokens, goodput
+from multispin_env.core.equations import Allocation, FloatArray, IntArray, expected_tokens, goodput
 from multispin_env.optimal.bandwidth import band_shares, equalize
 from multispin_env.optimal.problem import RoundProblem, Solution
 from multispin_env.optimal.rows import Rows, users_first, users_last

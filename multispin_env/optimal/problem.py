@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import Allocation, FloatArray
+from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.view import RoundView
 
 

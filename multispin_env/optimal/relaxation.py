@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.point import Point
 from multispin_env.optimal.rows import Rows
 

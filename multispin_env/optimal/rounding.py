@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.point import Point
 from multispin_env.optimal.relaxation import Relaxed
 from multispin_env.optimal.rows import Rows

@@ -9,7 +9,7 @@ from agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorRe
 from agents.rewards import LongRunReward, long_run_reward
 from baselines import make_controller
 from multispin_env import Allocation
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous
 from multispin_env.sb3 import SB3VecEnv
 

@@ -221,7 +221,7 @@ def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: in
     loaded.begin(5)
     together = loaded.act(view)
     loaded.begin(1)
-    alone = loaded.act(view.lane(2))
+    alone = loaded.act(view.environment(2))
     assert np.array_equal(alone.draft_length[0], together.draft_length[2])
 
 

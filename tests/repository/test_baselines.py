@@ -44,7 +44,7 @@ def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
     view = simulator(make_config("mobile"), 5, rounds=4).true_view()
     for name in CONTROLLERS:
         controller = make_controller(name, "llama2")
-        together, alone = controller.act(view), controller.act(view.lane(3))
+        together, alone = controller.act(view), controller.act(view.environment(3))
         assert np.array_equal(together.draft_length[3], alone.draft_length[0]), name
         assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
 
@@ -109,7 +109,7 @@ def test_the_robust_rate_is_the_stated_quantile_of_the_rate_at_upload(quantile: 
     view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
     lengths = np.full(view.drafting_latency_s.shape, 8)
     low = Robust(Margins(quantile, 0.0))._rate_quantile(view, lengths * view.drafting_latency_s)
-    below = np.mean(view.used_spectral_efficiency(lengths) < low)
+    below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
     assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
 
 

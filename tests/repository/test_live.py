@@ -58,7 +58,7 @@ def played(simulator, lengths):
     users = simulator.config.num_users
     for length in lengths:
         outcome = simulator.step(equal_shares(length, users))
-        yield outcome.passages[0], outcome.tokens[0]
+        yield outcome.generation_states[0], outcome.tokens[0]
 
 
 def equal_shares(length, users):
@@ -167,10 +167,10 @@ def test_a_round_gains_the_accepted_drafts_and_a_token_of_the_servers():
         for user, passage in enumerate(passages):
             # A token is a byte, and the library's sources are mostly ASCII.
             assert passage.text.startswith(before[user])
-            assert passage.gained_from == len(before[user])
+            assert passage.accepted_start == len(before[user])
             if not passage.ended:
-                assert len(passage.text) - passage.gained_from == tokens[user]
-                assert len(passage.text) - passage.own_from == 1
+                assert len(passage.text) - passage.accepted_start == tokens[user]
+                assert len(passage.text) - passage.server_token_start == 1
             before[user] = "" if passage.ended else passage.text
 
 

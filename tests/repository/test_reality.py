@@ -9,8 +9,8 @@ import pytest
 from rich.progress import Progress
 from scipy import optimize
 
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.profiles import Traces
 from train import published, reality_traces
 from train.reality import Question, answer

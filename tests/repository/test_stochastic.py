@@ -8,8 +8,8 @@ from baselines.aged import amplitude_below, expected_round_s, rate_quantile
 from baselines.beliefs import acceptance_belief, acceptance_powers, expected_log_tokens, tokens_per_round
 from baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth
 from train.rollout import play
 
@@ -100,7 +100,7 @@ def test_the_rate_s_quantile_is_that_of_the_rate_at_upload(quantile: float) -> N
     view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
     lengths = np.full(view.drafting_latency_s.shape, 8)
     low = rate_quantile(view, lengths * view.drafting_latency_s, quantile)
-    below = np.mean(view.used_spectral_efficiency(lengths) < low)
+    below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
     assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
 
 

@@ -1,4 +1,4 @@
-"""The paper's equations for one round, batched over any leading shape (arXiv 2606.04581).
+"""The paper's equations, batched over any leading shape (arXiv 2606.04581).
 
 Every array has the users on its last axis; quantities of a whole round have that axis removed. This is the
 one home of these formulas: the simulator, the optimum, the controllers and the figures all call them.
@@ -34,6 +34,11 @@ class Allocation(NamedTuple):
 def spectral_efficiency(snr: ArrayLike) -> FloatArray:
     """Rate per hertz, ``log2(1 + snr)`` in bit/s/Hz (eq. 8)."""
     return np.log1p(snr) / LN_2
+
+
+def signal_to_noise_ratio(spectral_efficiency: ArrayLike) -> FloatArray:
+    """The linear SNR at which the rate per hertz is ``spectral_efficiency`` in bit/s/Hz: eq. 8 inverted."""
+    return np.expm1(np.multiply(LN_2, spectral_efficiency))
 
 
 def upload_latency_s(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multispin_env.core.round import (
+from multispin_env.core.equations import (
     expected_tokens,
     goodput,
     spectral_efficiency,

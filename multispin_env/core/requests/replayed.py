@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from multispin_env.config import ConfigError, RequestConfig
-from multispin_env.core.requests import UserRequests
-from multispin_env.core.round import FloatArray, IntArray, expected_tokens
+from multispin_env.core.equations import FloatArray, IntArray, expected_tokens
+from multispin_env.core.requests.base import RequestModel, draw_tasks
+from multispin_env.core.streams import Streams, splitmix64
 from multispin_env.profiles import Traces
-
-UIntArray = NDArray[np.uint64]
 
 # Draft length by which stretches of text are compared: the paper's fixed one.
 HORIZON = 8
 # Requests whose outcomes are drawn together: some of 256 tokens stay in the processor's cache.
 _ROWS_PER_BLOCK = 64
-
-
-def splitmix64(seed: UIntArray, number: UIntArray) -> UIntArray:
-    """Output ``number``, counted from 0, of the generator SplitMix64 with this seed (Steele, Lea and Flood, 2014).
-
-    Any output can be had without those before it, so that chance can be tied to places instead of to an order.
-    """
-    bits = (number + 1) * 0x9E3779B97F4A7C15 + seed
-    bits ^= bits >> 30
-    bits *= 0xBF58476D1CE4E5B9
-    bits ^= bits >> 27
-    bits *= 0x94D049BB133111EB
-    bits ^= bits >> 31
-    return bits
 
 
 def equivalent_rate(acceptance: FloatArray) -> FloatArray:
@@ -54,7 +36,7 @@ def equivalent_rate(acceptance: FloatArray) -> FloatArray:
     return np.interp(prefix, expected_tokens(rates, HORIZON) - 1.0, rates)
 
 
-class TracedRequests(UserRequests):
+class ReplayedRequests(RequestModel):
     """Requests whose acceptance was measured: texts of the target model, with how a draft would fare at each position.
 
     A prompt is a request measured of the user's task. A round of L drafts accepts up to the first rejection from where
@@ -62,20 +44,18 @@ class TracedRequests(UserRequests):
     exact). A text ends; no draft behind its end is accepted, but the server's own token there counts.
 
     Whether a draft at a position would be accepted belongs to the user, the number of its request and the position: it
-    is output of generators that the episode's draws seed, and no decision moves it. The outcome of a round is not used.
+    is a hash of these under the episode's stream, and no decision moves it.
 
     A user's outcomes are kept while its request runs: two bytes a token of the longest one.
 
     Args:
         config: Tasks, prompts and the longest request.
         traces: The measured requests.
-        num_users: Users of a lane.
+        num_users: Users of an environment.
 
     Raises:
         ConfigError: No request of some task was measured.
     """
-
-    num_normals = 0
 
     def __init__(self, config: RequestConfig, traces: Traces, num_users: int) -> None:
         self._config = config
@@ -100,18 +80,17 @@ class TracedRequests(UserRequests):
         self._task_mean = np.array([task.acceptance_mean for task in config.tasks])
         self._task_std = np.array([task.acceptance_std for task in config.tasks])
 
-    def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """See :class:`UserRequests`."""
-        users = self._num_users
-        task = np.stack([g.integers(len(self._config.tasks), size=users) for g in generators])
-        seeds = np.stack([g.integers(2**64, size=(2, users), dtype=np.uint64) for g in generators])
+    def reset(self, streams: Streams) -> None:
+        """See :class:`RequestModel`."""
+        task = draw_tasks(self._config, streams, self._num_users)
         self.task_acceptance_mean = self._task_mean[task]
         self.task_acceptance_std = self._task_std[task]
         self._begin_record(task.shape)
 
-        # From here on a row is a user of some lane.
+        # From here on a row is a user of some environment.
         self._task = task.ravel()
-        self._prompt_seed, self._luck_seed = seeds.swapaxes(0, 1).reshape(2, -1)
+        self._prompt_seed = streams.seeds("requests.prompt", self._num_users).ravel()
+        self._luck_seed = streams.seeds("requests.outcome", self._num_users).ravel()
         self._number = np.zeros(task.size, dtype=np.uint64)
         self._request = np.zeros(task.size, dtype=np.int64)
         self._position = np.zeros(task.size, dtype=np.int64)
@@ -121,8 +100,8 @@ class TracedRequests(UserRequests):
         self._begin_requests(self._rows)
         self._look_ahead()
 
-    def verify(self, draft_length: IntArray, outcome: FloatArray, drift_innovation: FloatArray | None) -> IntArray:
-        """See :class:`UserRequests`."""
+    def verify(self, draft_length: IntArray) -> IntArray:
+        """See :class:`RequestModel`."""
         run = self._next_rejection[self._rows, self._position] - self._position
         accepted = np.minimum(run.reshape(draft_length.shape), draft_length)
         tokens = accepted + 1
