@@ -113,34 +113,115 @@ def check_tasks(name: str, tasks: Sequence[TaskConfig | Mapping[str, Any]]) -> t
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelConfig(Checked):
-    """The uplink channel. A gain is path gain x shadowing x Rayleigh fading.
+class FadingChannelConfig(Checked):
+    """What channels have in common whose gain is path gain x fading.
 
     Attributes:
         power_to_noise: Transmit power over noise power p/N0, linear: the signal to noise ratio at unit gain (eq. 8).
         path_gain_low: Lower end of the uniform distribution of a user's path gain, drawn once an episode.
         path_gain_high: Its upper end.
-        fading_correlation_time_s: Time constant T_c of Ornstein-Uhlenbeck fading: the coefficient's autocorrelation is
-            ``exp(-dt / T_c)`` in real time, so what a controller sees at the start of a round has aged when the upload
-            begins. 0 means block fading: independent in every round, constant within it, and known.
-        shadowing_std_db: Standard deviation of log-normal shadowing.
-        shadowing_correlation_time_s: Time constant of the shadowing, Ornstein-Uhlenbeck in dB.
     """
 
     power_to_noise: float = real(0.0, open_low=True)
     path_gain_low: float = real(0.0, open_low=True, default=0.2)
     path_gain_high: float = real(0.0, open_low=True, default=0.5)
-    fading_correlation_time_s: float = real(0.0, default=0.0)
-    shadowing_std_db: float = real(0.0, 20.0, default=0.0)
-    shadowing_correlation_time_s: float = real(0.0, open_low=True, default=14.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.path_gain_high < self.path_gain_low:
             raise ConfigError(
-                f"ChannelConfig.path_gain_high must be at least path_gain_low={self.path_gain_low:g}, "
+                f"{type(self).__name__}.path_gain_high must be at least path_gain_low={self.path_gain_low:g}, "
                 f"got {self.path_gain_high!r}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockChannelConfig(FadingChannelConfig):
+    """The paper's channel: Rayleigh fading, independent in every round, constant within it, and known."""
+
+    kind: str = "block"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobilityChannelConfig(FadingChannelConfig):
+    """Users that move: the gain is path gain x shadowing x Rayleigh fading, all in real time.
+
+    Attributes:
+        carrier_frequency_hz: Carrier frequency f_c. A user at speed v has the largest Doppler shift ``v f_c / c``.
+        speeds_m_s: Speeds, of which each user draws one, uniformly, at the start of an episode.
+        shadowing_std_db: Standard deviation of log-normal shadowing.
+        shadowing_decorrelation_m: Distance over which its autocorrelation falls to 1/e (Gudmundson's model).
+        receive_antennas: Antennas of the server's, fading independently, whose signal to noise ratios add up
+            (maximum-ratio combining). ``power_to_noise`` is that of one: so many antennas have so many times its mean.
+        doppler_known: Whether the server's estimate of each user's Doppler shift is revealed.
+    """
+
+    kind: str = "mobility"
+    carrier_frequency_hz: float = real(1e6, 1e12, default=3.5e9)
+    speeds_m_s: tuple[float, ...] = (0.01, 0.1, 1.4)
+    shadowing_std_db: float = real(0.0, 20.0, default=8.0)
+    shadowing_decorrelation_m: float = real(0.0, open_low=True, default=13.0)
+    receive_antennas: int = whole(1, 64, default=1)
+    doppler_known: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name, speeds = f"{type(self).__name__}.speeds_m_s", self.speeds_m_s
+        if not isinstance(speeds, Sequence) or isinstance(speeds, str) or not speeds:
+            raise ConfigError(f"{name} must be a non-empty list of speeds, got {speeds!r}")
+        rule = {"low": 0.0, "high": 1000.0, "open_low": False, "integer": False}
+        checked = tuple(float(check_number(f"{name}[{place}]", speed, rule)) for place, speed in enumerate(speeds))
+        object.__setattr__(self, "speeds_m_s", checked)
+        if not isinstance(self.doppler_known, bool):
+            raise ConfigError(
+                f"{type(self).__name__}.doppler_known must be True or False, got {self.doppler_known!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceChannelConfig(Checked):
+    """A measured uplink, replayed: each user begins at a place of its own in the file, which goes round and round.
+
+    Attributes:
+        path: The file. A packet trace has a line for each packet that can leave, its time in whole milliseconds
+            (Mahimahi's format); a table, ``.csv``, has the header ``time_s,rate`` and in each line when a rate begins
+            to hold, in any unit of rate; the last line ends the last rate. ``example`` is a synthetic table that comes
+            with the package.
+        mean_spectral_efficiency: What the mean rate of the file is scaled to, bit/s/Hz.
+    """
+
+    kind: str = "trace"
+    path: str = "example"
+    mean_spectral_efficiency: float = real(0.0, 64.0, open_low=True, default=5.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.path, str) or not self.path:
+            raise ConfigError(f"{type(self).__name__}.path must be a file's path as a string, got {self.path!r}")
+
+
+ChannelConfig = BlockChannelConfig | MobilityChannelConfig | TraceChannelConfig
+
+# From a channel's kind to its section of the configuration.
+CHANNEL_CONFIGS: dict[str, type[ChannelConfig]] = {
+    "block": BlockChannelConfig,
+    "mobility": MobilityChannelConfig,
+    "trace": TraceChannelConfig,
+}
+
+
+def channel_config(values: ChannelConfig | Mapping[str, Any]) -> ChannelConfig:
+    """The channel's section of the kind that the mapping names, ``block`` if it names none.
+
+    Raises:
+        ConfigError: The kind is unknown, or a field is unknown, missing or out of range.
+    """
+    if isinstance(values, tuple(CHANNEL_CONFIGS.values())):
+        return values
+    kind = values.get("kind", "block") if isinstance(values, Mapping) else "block"
+    if not isinstance(kind, str) or kind not in CHANNEL_CONFIGS:
+        raise ConfigError(f"channel.kind must be one of {', '.join(CHANNEL_CONFIGS)}, got {kind!r}")
+    return from_mapping(CHANNEL_CONFIGS[kind], values, "channel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +262,8 @@ class RequestConfig(Checked):
         tasks: The tasks; each user draws one, uniformly, at the start of an episode.
         acceptance_spread: How much of each task's ``acceptance_std`` its requests have: 0 gives every request the
             task's mean (the paper's experiments), 1 the measured spread, hidden from the controller.
-        drift_share: Share of a request's (Gaussian) acceptance variate that drifts while its text grows; the rest
-            stays for the whole request. The marginal mean and spread do not depend on it.
+        drift_share: Share of a request's (Gaussian) acceptance variate that drifts from token to token; the rest stays
+            for the whole request. The marginal mean and spread do not depend on it.
         drift_correlation_tokens: Tokens over which the drifting part's autocorrelation falls to 1/e.
         prompts_per_user: Length of a user's list of prompts.
         tokens_low: Fewest tokens that a request asks for.
@@ -250,6 +331,9 @@ class SystemConfig(Checked):
         max_draft_length: Longest draft, L_max.
         verification_fixed_s: T_fix of eq. 7.
         verification_per_user_s: T_lin of eq. 7.
+        verification_per_token_s: Time that each token adds beyond those that are free (ours: the paper's server is
+            measured where the lengths do not count).
+        verification_free_tokens: Tokens of a batch, each user's draft and one more, that cost nothing by themselves.
         drafting_latency_s: Time a rested device takes to draft one token, the mean over users of T^S.
         drafting_latency_spread: Users' latencies are uniform within this fraction around the mean.
         episode_rounds: Rounds in an episode.
@@ -264,6 +348,8 @@ class SystemConfig(Checked):
     max_draft_length: int = whole(1, 10_000, default=25)
     verification_fixed_s: float = real(0.0)
     verification_per_user_s: float = real(0.0, open_low=True)
+    verification_per_token_s: float = real(0.0, default=0.0)
+    verification_free_tokens: int = whole(0, default=0)
     drafting_latency_s: float = real(0.0, open_low=True)
     drafting_latency_spread: float = real(0.0, 0.99, default=0.15)
     episode_rounds: int = whole(1, 10_000_000, default=200)
@@ -273,13 +359,13 @@ class SystemConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "channel", from_mapping(ChannelConfig, self.channel, "channel"))
+        object.__setattr__(self, "channel", channel_config(self.channel))
         object.__setattr__(self, "requests", from_mapping(RequestConfig, self.requests, "requests"))
         object.__setattr__(self, "heat", from_mapping(HeatConfig, self.heat, "heat"))
 
     @property
     def verification_latency_s(self) -> float:
-        """Time to verify the batch of all users (eq. 7)."""
+        """Time to verify the batch of all users (eq. 7), without what tokens add."""
         return self.verification_fixed_s + self.num_users * self.verification_per_user_s
 
     def to_dict(self) -> dict[str, Any]:
@@ -290,6 +376,8 @@ class SystemConfig(Checked):
         values = dataclasses.asdict(self)
         values["requests"] = {name: value for name, value in values["requests"].items() if value is not None}
         values["requests"]["tasks"] = list(values["requests"]["tasks"])
+        if "speeds_m_s" in values["channel"]:
+            values["channel"]["speeds_m_s"] = list(values["channel"]["speeds_m_s"])
         return values
 
     @classmethod
@@ -304,6 +392,8 @@ class SystemConfig(Checked):
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some fields changed; nested sections may be given in part.
 
+        A channel of another kind takes over what it has in common with the one before.
+
         Args:
             changes: Field names to new values, for instance ``{"num_users": 5, "channel": {"shadowing_std_db": 0}}``.
 
@@ -312,7 +402,12 @@ class SystemConfig(Checked):
         """
         if not isinstance(changes, Mapping):
             raise ConfigError(f"config must be a dict of SystemConfig's fields, got {changes!r}")
-        return self.from_dict(_merged(self.to_dict(), changes))
+        values = self.to_dict()
+        channel = changes.get("channel")
+        if isinstance(channel, Mapping) and channel.get("kind") in CHANNEL_CONFIGS:
+            known = [item.name for item in dataclasses.fields(CHANNEL_CONFIGS[channel["kind"]])]
+            values["channel"] = {name: value for name, value in values["channel"].items() if name in known}
+        return self.from_dict(_merged(values, changes))
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
