@@ -14,7 +14,6 @@ class Devices:
     """Drafting latencies of every environment's users (eq. 2), and the heat that slows them.
 
     Attributes:
-        features: What the devices add to a round's features.
         drafting_latency_s: Time in which each device drafts a token now, (num_envs, num_users).
         heat: Heat of each device, (num_envs, num_users).
     """
@@ -22,8 +21,12 @@ class Devices:
     def __init__(self, config: SystemConfig) -> None:
         self._config = config
         self._heats = config.heat.slowdown > 0.0
+
+    @classmethod
+    def features(cls, config: SystemConfig) -> tuple[Feature, ...]:
+        """What devices add to a round's features."""
         slowest_s = config.drafting_latency_s * (1.0 + config.drafting_latency_spread) * (1.0 + config.heat.slowdown)
-        self.features = (Feature("drafting_latency_s", config.drafting_latency_s, slowest_s),)
+        return (Feature("drafting_latency_s", config.drafting_latency_s, slowest_s),)
 
     def reset(self, streams: Streams) -> None:
         """Draws each device's latency; every device starts rested."""

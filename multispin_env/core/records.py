@@ -23,11 +23,11 @@ Float32Array = NDArray[np.float32]
 # Places are integers, in this fraction of a sample, so that they wrap around as exactly as they add.
 _SUBSAMPLE_BITS = 12
 _SUBSAMPLE_MASK = (1 << _SUBSAMPLE_BITS) - 1
-_LENGTH_BITS = 20
-_LENGTH = 1 << _LENGTH_BITS
+LENGTH_BITS = 20
+_LENGTH = 1 << LENGTH_BITS
 
-# A place anywhere in a record takes so many random bits.
-PLACE_BITS = _LENGTH_BITS + _SUBSAMPLE_BITS
+# A place anywhere in a record takes so many random bits, the number of a sample ``LENGTH_BITS``.
+PLACE_BITS = LENGTH_BITS + _SUBSAMPLE_BITS
 
 _FADING_SAMPLES = 32
 _GAUSS_MARKOV_SAMPLES = 64
@@ -42,12 +42,14 @@ class Record:
         samples_per_unit: Samples to a unit of the variable.
 
     Attributes:
-        samples: They, float32.
+        samples: They, and the first one again, float32.
+        samples_per_unit: See above.
         places_per_unit: Places, as :meth:`at` takes them, to a unit of the variable.
     """
 
     def __init__(self, samples: FloatArray, samples_per_unit: int) -> None:
         self.samples: Float32Array = np.append(samples, samples[0]).astype(np.float32)
+        self.samples_per_unit = samples_per_unit
         self.places_per_unit = float(samples_per_unit << _SUBSAMPLE_BITS)
 
     def at(self, place: IntArray) -> Float32Array:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from multispin_env.config import SystemConfig
-from multispin_env.core.channel import make_channel
+from multispin_env.config import SystemConfig, check_number, shown, whole
+from multispin_env.core.channel import CHANNELS, make_channel
 from multispin_env.core.devices import Devices
 from multispin_env.core.equations import Allocation, FloatArray, IntArray, goodput, token_verification_s
 from multispin_env.core.features import Feature
-from multispin_env.core.requests import GenerationState, make_requests
+from multispin_env.core.requests import GenerationState, RequestModel, make_requests
 from multispin_env.core.streams import Streams
 from multispin_env.core.view import RoundView, TrueView
 
@@ -46,6 +46,13 @@ class RoundOutcome:
     generation_states: tuple[tuple[GenerationState, ...], ...] | None
 
 
+@lru_cache(maxsize=64)
+def round_features(config: SystemConfig) -> tuple[Feature, ...]:
+    """What a view of this system shows of each user as numbers, in the order of observations."""
+    channel = CHANNELS[config.channel.kind].features(config.channel)
+    return Devices.features(config) + channel + RequestModel.features(config)
+
+
 class Simulator:
     """Many independent Multi-SPIN systems in lockstep.
 
@@ -55,25 +62,18 @@ class Simulator:
 
     Raises:
         TypeError: ``config`` is no :class:`~multispin_env.config.SystemConfig`.
-        ValueError: ``num_envs`` is no integer of at least 1.
+        ConfigError: ``num_envs`` is no integer from 1 to a million, or what the configuration replays is not there.
     """
 
     def __init__(self, config: SystemConfig, num_envs: int) -> None:
         if not isinstance(config, SystemConfig):
-            raise TypeError(f"config must be a SystemConfig, as make_config returns, got {reprlib.repr(config)}")
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer of at least 1, got {reprlib.repr(num_envs)}")
+            raise TypeError(f"config must be a SystemConfig, as make_config returns, got {shown(config)}")
         self.config = config
-        self.num_envs = int(num_envs)
+        self.num_envs = int(check_number("num_envs", num_envs, whole(1, 1_000_000).metadata))
         self._channel = make_channel(config.channel, config.num_users, config.episode_rounds)
         self._devices = Devices(config)
         self._requests = make_requests(config)
         self._rounds_left: int | None = None
-
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """What a view shows of each user as numbers, in the order of observations."""
-        return self._devices.features + self._channel.features + self._requests.features
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
         """Starts an episode in every environment.
@@ -189,7 +189,7 @@ class Simulator:
 
     def _check_allocation(self, allocation: object) -> None:
         if not isinstance(allocation, Allocation):
-            raise TypeError(f"allocation must be an Allocation, got {reprlib.repr(allocation)}")
+            raise TypeError(f"allocation must be an Allocation, got {shown(allocation)}")
         shape = self.num_envs, self.config.num_users
         for name, values in allocation._asdict().items():
             found = values.shape if isinstance(values, np.ndarray) else type(values).__name__

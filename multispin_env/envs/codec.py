@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray, IntArray
+from multispin_env.core.simulator import round_features
 from multispin_env.core.view import RoundView
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
@@ -18,10 +19,6 @@ BANDWIDTHS = ("agent", "optimal")
 # and the smallest share, so that any allocation can be encoded.
 LOGIT_CURVATURE = 3.0
 _SHARE_TOLERANCE = 1e-6
-
-# Scale of the spectral efficiency in observations, and where they are cut off, in bit/s/Hz.
-SPECTRAL_EFFICIENCY_SCALE = 8.0
-SPECTRAL_EFFICIENCY_LIMIT = 64.0
 
 
 def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
@@ -117,58 +114,23 @@ class ActionCodec:
 
 
 class ObservationCodec:
-    """Views as flat float32 vectors: nine numbers a user, grouped by number, users in order within each group.
+    """Views as flat float32 vectors: some numbers a user, grouped by number, users in order within each group.
 
-    Number ``f * K + k`` is feature f of user k:
-
-    == ============================================ ==================================
-    f  feature                                      divided by
-    == ============================================ ==================================
-    0  drafting latency now                         the config's ``drafting_latency_s``
-    1  spectral efficiency observed                 8 bit/s/Hz
-    2  spectral efficiency, long-term               8 bit/s/Hz
-    3  acceptance, mean of the task                 1
-    4  acceptance, standard deviation of the task   1
-    5  drafts of this request decided so far        the config's ``requests.tokens_high``
-    6  drafts of this request accepted so far       the config's ``requests.tokens_high``
-    7  draft length of the last round               the config's ``max_draft_length``
-    8  drafts accepted in the last round            the config's ``max_draft_length``
-    == ============================================ ==================================
-
-    Spectral efficiencies are cut off at 64 bit/s/Hz.
+    Number ``f * K + k`` is feature f of user k; features, their units and limits are those of
+    :func:`~multispin_env.core.round_features`.
     """
 
-    num_features = 9
-
     def __init__(self, config: SystemConfig) -> None:
-        self._config = config
-        slowest = (1.0 + config.drafting_latency_spread) * (1.0 + config.heat.slowdown)
-        efficiency = SPECTRAL_EFFICIENCY_LIMIT / SPECTRAL_EFFICIENCY_SCALE
-        # Every round decides at most one draft more than it gains tokens for, and the last round may overshoot.
-        progress = 2.0 * (config.requests.tokens_high + config.max_draft_length) / config.requests.tokens_high
-        high = np.array([slowest, efficiency, efficiency, 1.0, 0.5, progress, progress, 1.0, 1.0], dtype=np.float32)
-        self.space = spaces.Box(np.float32(0.0), np.repeat(high, config.num_users), dtype=np.float32)
+        self.features = round_features(config)
+        self._high = np.array([feature.limit / feature.unit for feature in self.features], dtype=np.float32)
+        self.space = spaces.Box(np.float32(0.0), np.repeat(self._high, config.num_users), dtype=np.float32)
 
     def encode(self, view: RoundView) -> NDArray[np.float32]:
-        """Observations of a batch of views, (lanes, 9 K), a fresh array."""
-        config = self._config
-        lanes, users = view.drafting_latency_s.shape
-        features = np.empty((self.num_features, lanes, users), dtype=np.float32)
-        progress = 1.0 / config.requests.tokens_high
-        length = 1.0 / config.max_draft_length
-        scaled = (
-            (view.drafting_latency_s, 1.0 / config.drafting_latency_s),
-            (view.observed_spectral_efficiency, 1.0 / SPECTRAL_EFFICIENCY_SCALE),
-            (view.long_term_spectral_efficiency, 1.0 / SPECTRAL_EFFICIENCY_SCALE),
-            (view.task_acceptance_mean, 1.0),
-            (view.task_acceptance_std, 1.0),
-            (view.request_tested, progress),
-            (view.request_accepted, progress),
-            (view.last_draft_length, length),
-            (view.last_accepted, length),
-        )
-        for feature, (values, scale) in zip(features, scaled, strict=True):
-            np.multiply(values.astype(np.float32), np.float32(scale), out=feature)
-        efficiencies = features[1:3]
-        np.minimum(efficiencies, SPECTRAL_EFFICIENCY_LIMIT / SPECTRAL_EFFICIENCY_SCALE, out=efficiencies)
-        return np.ascontiguousarray(features.swapaxes(0, 1)).reshape(lanes, -1)
+        """Observations of a batch of views, (num_envs, features K), a fresh array."""
+        num_envs, users = view.drafting_latency_s.shape
+        features = np.empty((len(self.features), num_envs, users), dtype=np.float32)
+        # Divided in float64, where no config overflows, and bounded in float32, the space's own type.
+        for out, feature, high in zip(features, self.features, self._high, strict=True):
+            np.divide(getattr(view, feature.name), feature.unit, out=out, casting="same_kind")
+            np.minimum(out, high, out=out)
+        return np.ascontiguousarray(features.swapaxes(0, 1)).reshape(num_envs, -1)

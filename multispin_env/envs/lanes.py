@@ -37,7 +37,7 @@ def round_info(outcome: RoundOutcome) -> dict[str, NDArray[Any]]:
         "drafting_s": outcome.drafting_s,
         "upload_s": outcome.upload_s,
         "multi_access_s": outcome.multi_access_s,
-        "verification_s": np.full_like(outcome.latency_s, outcome.verification_s),
+        "verification_s": outcome.verification_s,
         "latency_s": outcome.latency_s,
         "goodput": outcome.goodput,
     }

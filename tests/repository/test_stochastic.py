@@ -112,7 +112,7 @@ def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     sample = simulator(config, 1, rounds=2)
     view = sample.view()
     allocation = make_controller("robust", pair).act(view)
-    expected_s = expected_round_s(view, allocation, np.linspace(0.01, cut_s, 500))
+    expected_s = expected_round_s(view, allocation, np.linspace(0.01, cut_s, 5000))
     rng = np.random.default_rng(3)
     delay_s = allocation.draft_length * view.drafting_latency_s
     correlation = np.exp(-delay_s / config.channel.fading_correlation_time_s)

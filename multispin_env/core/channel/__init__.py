@@ -1,8 +1,5 @@
 """Uplink channels: what a user's band carries over time, and what is observed of it."""
 
-from collections.abc import Callable
-from typing import Any
-
 from multispin_env.config import ChannelConfig
 from multispin_env.core.channel.base import EXACT, OUTDATED, Channel
 from multispin_env.core.channel.block import BlockChannel
@@ -11,9 +8,9 @@ from multispin_env.core.channel.trace import TraceChannel
 
 __all__ = ["CHANNELS", "EXACT", "OUTDATED", "Channel", "make_channel"]
 
-# From a kind to what builds a channel of it, given its configuration, the number of users and the rounds of an episode.
+# From a kind to the channels of it.
 # (The section of the configuration is registered in multispin_env.config.CHANNEL_CONFIGS.)
-CHANNELS: dict[str, Callable[[Any, int, int], Channel]] = {
+CHANNELS: dict[str, type[Channel]] = {
     "block": BlockChannel,
     "mobility": MobilityChannel,
     "trace": TraceChannel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,17 +17,15 @@ from multispin_env.core.streams import Streams
 # round's start, while uploads take place later and their rates move on.
 EXACT, OUTDATED = "exact", "outdated"
 
-# Uploads end after so long: only a share that vanishes takes longer, and then times can still be added up.
-LONGEST_UPLOAD_S = 1e9
+# Uploads that follow their channels end after so long, 11 days: only a share that vanishes takes longer.
+LONGEST_UPLOAD_S = 1e6
 
 # Unit of spectral efficiencies in observations, and where they are cut off, bit/s/Hz.
 SPECTRAL_EFFICIENCY_UNIT = 8.0
 SPECTRAL_EFFICIENCY_LIMIT = 64.0
-
-
-def efficiency_feature(name: str) -> Feature:
-    """A spectral efficiency of the view as a feature."""
-    return Feature(name, SPECTRAL_EFFICIENCY_UNIT, SPECTRAL_EFFICIENCY_LIMIT)
+# The same of Doppler shifts: a walk at 3.5 GHz has 16 Hz.
+DOPPLER_UNIT_HZ = 16.0
+DOPPLER_LIMIT_HZ = 1600.0
 
 
 class Channel(ABC):
@@ -35,22 +34,35 @@ class Channel(ABC):
     Arrays are (num_envs, num_users), spectral efficiencies in bit/s/Hz, times in seconds since the reset. Views hand
     the arrays out: a round puts new ones in their places and writes to none of them.
 
+    Args:
+        config: The section of its kind.
+        num_users: Users.
+        rounds: Rounds of an episode.
+
     Attributes:
         csi: What the server knows of the rates, ``exact`` or ``outdated``.
-        features: What the channel adds to a round's features.
         observed_spectral_efficiency: Measured at the start of the round.
         long_term_spectral_efficiency: At the gain averaged over the small-scale fading.
         doppler_hz: The server's estimate of each user's largest Doppler shift; 0 where it has none.
     """
 
     csi: str
-    features: tuple[Feature, ...] = (
-        efficiency_feature("observed_spectral_efficiency"),
-        efficiency_feature("long_term_spectral_efficiency"),
-    )
     observed_spectral_efficiency: FloatArray
     long_term_spectral_efficiency: FloatArray
     doppler_hz: FloatArray
+
+    @abstractmethod
+    def __init__(self, config: Any, num_users: int, rounds: int) -> None: ...
+
+    @classmethod
+    def features(cls, config: Any) -> tuple[Feature, ...]:
+        """What the channel adds to a round's features, given its section of the configuration."""
+        rates = ("observed", "long_term", "last_upload")
+        efficiencies = (
+            Feature(f"{rate}_spectral_efficiency", SPECTRAL_EFFICIENCY_UNIT, SPECTRAL_EFFICIENCY_LIMIT)
+            for rate in rates
+        )
+        return (*efficiencies, Feature("doppler_hz", DOPPLER_UNIT_HZ, DOPPLER_LIMIT_HZ))
 
     @abstractmethod
     def reset(self, streams: Streams) -> None:

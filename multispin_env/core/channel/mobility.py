@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.config import MobilityChannelConfig
-from multispin_env.core.channel.base import OUTDATED, Channel, efficiency_feature, snr_at_path_gain
+from multispin_env.core.channel.base import OUTDATED, Channel, snr_at_path_gain
 from multispin_env.core.channel.live import live_upload_s
 from multispin_env.core.channel.paths import Paths, efficiency
 from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.features import Feature
 from multispin_env.core.records import PLACE_BITS, gauss_markov, rayleigh_power
 from multispin_env.core.streams import Streams, UIntArray, splitmix64
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 _DB_TO_LOG = float(np.log(10.0)) / 10.0
+# Cut off so that no fading and shadowing carries it beyond single precision.
+_SNR_RANGE = (1e-12, 1e24)
 
 
 class MobilityChannel(Channel):
@@ -31,12 +32,6 @@ class MobilityChannel(Channel):
     def __init__(self, config: MobilityChannelConfig, num_users: int, rounds: int) -> None:
         self._config = config
         self._num_users = num_users
-        fastest_hz = max(self._doppler_hz(np.array(config.speeds_m_s)))
-        self.features = (
-            *Channel.features,
-            efficiency_feature("last_upload_spectral_efficiency"),
-            *([Feature("doppler_hz", fastest_hz, fastest_hz)] if config.doppler_known and fastest_hz > 0.0 else []),
-        )
 
     def reset(self, streams: Streams) -> None:
         """See :class:`Channel`; draws path gains, speeds, and where each path enters its record."""
@@ -46,9 +41,9 @@ class MobilityChannel(Channel):
         speeds = np.array(config.speeds_m_s)
         speed = speeds[(streams.uniform("channel.speed", users) * len(speeds)).astype(np.int64)].ravel()
         antenna = np.arange(config.receive_antennas, dtype=np.uint64)[:, np.newaxis]
-        self._true_doppler_hz = self._doppler_hz(speed)
+        self._true_doppler_hz = doppler_hz(config, speed)
         self._paths = Paths(
-            snr=snr.ravel().astype(np.float32),
+            snr=np.clip(snr.ravel(), *_SNR_RANGE).astype(np.float32),
             fading_place=_places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
             fading_rate=self._true_doppler_hz * rayleigh_power().places_per_unit,
             shadowing_place=_places(streams.seeds("channel.shadowing", users).ravel()),
@@ -83,8 +78,10 @@ class MobilityChannel(Channel):
         paths = self._paths.take(rows.ravel())
         return efficiency(paths.shadowed_snr(flat) * paths.fading_power(flat)).astype(np.float64).reshape(time.shape)
 
-    def _doppler_hz(self, speed_m_s: FloatArray) -> FloatArray:
-        return speed_m_s * (self._config.carrier_frequency_hz / SPEED_OF_LIGHT_M_S)
+
+def doppler_hz(config: MobilityChannelConfig, speed_m_s: FloatArray) -> FloatArray:
+    """Largest Doppler shift at a speed, ``v f_c / c``."""
+    return speed_m_s * (config.carrier_frequency_hz / SPEED_OF_LIGHT_M_S)
 
 
 def _places(bits: UIntArray) -> IntArray:

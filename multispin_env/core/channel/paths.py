@@ -62,3 +62,10 @@ class Paths:
         for place in self.fading_place[1:]:
             power += record.at(moved + place)
         return power
+
+
+def efficiency(snr: Float32Array) -> Float32Array:
+    """``log2(1 + snr)`` in single precision, in place (eq. 8)."""
+    np.log1p(snr, out=snr)
+    snr *= np.float32(1.0 / LN_2)
+    return snr

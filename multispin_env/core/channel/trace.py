@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.config import TraceChannelConfig
-from multispin_env.core.channel.base import LONGEST_UPLOAD_S, OUTDATED, Channel, efficiency_feature
+from multispin_env.core.channel.base import LONGEST_UPLOAD_S, OUTDATED, Channel
 from multispin_env.core.channel.uplinks import load_uplink
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.streams import Streams
@@ -27,7 +27,6 @@ class TraceChannel(Channel):
     """
 
     csi = OUTDATED
-    features = (*Channel.features, efficiency_feature("last_upload_spectral_efficiency"))
 
     def __init__(self, config: TraceChannelConfig, num_users: int, rounds: int) -> None:
         self._num_users = num_users

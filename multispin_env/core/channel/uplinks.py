@@ -6,12 +6,12 @@ import csv
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
-from multispin_env.config import ConfigError
+from multispin_env.config import ConfigError, shown
 from multispin_env.core.equations import FloatArray
+from multispin_env.files import read_text
 
 # Packets are counted in windows of this length: a packet by itself has no rate.
 PACKET_WINDOW_S = 0.02
@@ -47,12 +47,8 @@ def load_uplink(path: str) -> Uplink:
     if path == "example":
         text = resources.files("multispin_env.core.channel").joinpath("example.csv").read_text(encoding="utf-8")
         return read_rates(text, "example.csv")
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"channel.path must be a readable text file, got {path!r}: {error}") from error
-    return read_rates(text, path) if file.suffix.lower() == ".csv" else read_packets(text, path)
+    text = read_text(path)
+    return read_rates(text, path) if path.lower().endswith(".csv") else read_packets(text, path)
 
 
 def read_packets(text: str, name: str) -> Uplink:
@@ -72,10 +68,10 @@ def read_packets(text: str, name: str) -> Uplink:
         if not line.strip():
             continue
         if not line.strip().isascii() or not line.strip().isdigit() or len(line.strip()) > 12:
-            raise ConfigError(f"{name}, line {number}: must be a time in whole milliseconds, got {line!r}")
+            raise ConfigError(f"{name}: line {number}: must be a time in whole milliseconds, got {shown(line)}")
         time = int(line)
         if time < last:
-            raise ConfigError(f"{name}, line {number}: times must not fall, got {time} after {last}")
+            raise ConfigError(f"{name}: line {number}: times must not fall, got {time} after {last}")
         times.append(time)
         last = time
     if not times:
@@ -97,18 +93,18 @@ def read_rates(text: str, name: str) -> Uplink:
     """
     lines = [(number, line) for number, line in enumerate(csv.reader(text.splitlines()), start=1) if line]
     if not lines or [cell.strip() for cell in lines[0][1]] != _HEADER:
-        raise ConfigError(f"{name}, line 1: must be the header {','.join(_HEADER)}, got {lines[0][1] if lines else ''}")
+        raise ConfigError(f"{name}: line 1: must be the header {','.join(_HEADER)}, got {shown(lines[0][1] if lines else '')}")
     times: list[float] = []
     rates: list[float] = []
     for number, cells in lines[1:]:
         try:
             time, rate = (float(cell) for cell in cells)
         except ValueError:
-            raise ConfigError(f"{name}, line {number}: must be two numbers, time_s,rate, got {cells}") from None
+            raise ConfigError(f"{name}: line {number}: must be two numbers, time_s,rate, got {shown(cells)}") from None
         if not (np.isfinite(time) and abs(time) <= 1e9 and (not times or time > times[-1])):
-            raise ConfigError(f"{name}, line {number}: times must be finite and rise, got {cells[0]!r}")
+            raise ConfigError(f"{name}: line {number}: times must be finite and rise, got {shown(cells[0])}")
         if not 0.0 <= rate <= 1e15:
-            raise ConfigError(f"{name}, line {number}: a rate must be in [0, 1e15], got {cells[1]!r}")
+            raise ConfigError(f"{name}: line {number}: a rate must be in [0, 1e15], got {shown(cells[1])}")
         times.append(time)
         rates.append(rate)
     if len(times) < 2 or not any(rates[:-1]):
