@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,11 @@ class FadingChannelConfig(ChannelSection):
                 f"{type(self).__name__}.path_gain_high must be at least path_gain_low={self.path_gain_low:g}, "
                 f"got {self.path_gain_high!r}"
             )
+
+    @property
+    def average_spectral_efficiency(self) -> float:
+        """That of an average user, at the mean path gain, bit/s/Hz."""
+        return math.log1p(self.power_to_noise * 0.5 * (self.path_gain_low + self.path_gain_high)) / math.log(2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +122,11 @@ class TraceChannelConfig(ChannelSection):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_text(f"{type(self).__name__}.path", self.path)
+
+    @property
+    def average_spectral_efficiency(self) -> float:
+        """That of an average user, bit/s/Hz."""
+        return self.mean_spectral_efficiency
 
 
 ChannelConfig = BlockChannelConfig | MobilityChannelConfig | TraceChannelConfig
