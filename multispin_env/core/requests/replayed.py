@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from multispin_env.config import ConfigError, SystemConfig
 from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.requests.positional import HORIZON, PositionalRequests, equivalent_rate, luck_limit
+from multispin_env.core.requests.outcomes import WINDOW, Outcomes, WindowedOutcomes, luck_limit
+from multispin_env.core.requests.positional import HORIZON, PositionalRequests, equivalent_rate
 from multispin_env.core.streams import Streams, UIntArray, splitmix64
 from multispin_env.profiles import Traces
 
@@ -57,23 +58,23 @@ class ReplayedRequests(PositionalRequests):
         self._first = np.cumsum([0, *map(len, of_task[:-1])])
         self._text_length = np.minimum(traces.length[order], requests.tokens_high)
         longest = int(self._text_length.max())
-        super().__init__(config, longest + config.max_draft_length)
-        # Behind the end of a text, and so of the longest one, nothing is accepted.
-        inside = np.arange(longest) < self._text_length[:, np.newaxis]
+        super().__init__(config)
+        # Behind the end of a text nothing is accepted; positions behind the longest one read its last column.
+        inside = np.arange(longest + 1) < self._text_length[:, np.newaxis]
         within = slice(longest)
-        beyond = ((0, 0), (0, config.max_draft_length + 1))
-        self._limits = np.pad(luck_limit(traces.outcome_probability[order, within] * inside), beyond)
+        self._limits = np.pad(luck_limit(traces.outcome_probability[order, within]), ((0, 0), (0, 1))) * inside
         # Not from the outcome probabilities of the text: they know its tokens, which are luck before they are drafted.
-        self._rates = equivalent_rate(expected_prefix(traces.acceptance[order, within] * inside))
+        self._rates = equivalent_rate(expected_prefix(traces.acceptance[order, within] * inside[:, :-1]))
 
     @property
     def acceptance_rate(self) -> FloatArray:
         """See :class:`RequestModel`."""
         return self._rates[self._request, self._position].reshape(-1, self._num_users)
 
-    def _draw_prompts(self, streams: Streams) -> None:
+    def _draw_prompts(self, streams: Streams) -> Outcomes:
         self._prompt_seed = streams.seeds("requests.prompt", self._num_users).ravel()
         self._request = np.zeros(self._task.size, dtype=np.int64)
+        return WindowedOutcomes(self._task.size, self._window_limits)
 
     def _begin_prompts(self, rows: IntArray, prompt: UIntArray) -> IntArray:
         task = self._task[rows]
@@ -82,7 +83,6 @@ class ReplayedRequests(PositionalRequests):
         self._request[rows] = request
         return self._text_length[request]
 
-    def _luck_limits(self, rows: IntArray, start: IntArray, width: int) -> NDArray[np.uint32]:
-        if not start.any():
-            return self._limits[self._request[rows], :width]
-        return self._limits[self._request[rows, np.newaxis], start[:, np.newaxis] + np.arange(width)]
+    def _window_limits(self, rows: IntArray, number: IntArray) -> NDArray[np.uint32]:
+        position = np.minimum(WINDOW * number[:, np.newaxis] + np.arange(WINDOW), self._limits.shape[1] - 1)
+        return self._limits[self._request[rows, np.newaxis], position]

@@ -11,7 +11,8 @@ from scipy import special
 from multispin_env.config import SystemConfig, TaskConfig
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.records import LENGTH_BITS, gauss_markov
-from multispin_env.core.requests.positional import HORIZON, PositionalRequests, equivalent_rate, luck_limit
+from multispin_env.core.requests.outcomes import WINDOW, ConstantOutcomes, Outcomes, WindowedOutcomes, luck_limit
+from multispin_env.core.requests.positional import HORIZON, PositionalRequests, equivalent_rate
 from multispin_env.core.streams import Streams, UIntArray, splitmix64, uniform
 
 # Grid of the standard normal variate on which a task's acceptance is tabulated. Beyond it lie 1e-15 of all requests.
@@ -53,57 +54,60 @@ class SyntheticRequests(PositionalRequests):
 
     def __init__(self, config: SystemConfig) -> None:
         requests = config.requests
-        super().__init__(config, requests.tokens_high + config.max_draft_length)
+        super().__init__(config)
         self._task_std *= requests.acceptance_spread
         self._rates = np.concatenate([_acceptance_table(task, requests.acceptance_spread) for task in requests.tasks])
-        self._limits = luck_limit(self._rates)
         self._drifts = requests.drift_share > 0.0 and requests.acceptance_spread > 0.0
         if self._drifts:
-            drift = np.sqrt(requests.drift_share) * _STEPS_PER_UNIT * gauss_markov().samples[:-1]
-            self._drift = np.rint(drift).astype(np.int16)
-            longest = requests.tokens_high + config.max_draft_length + HORIZON
-            tokens = np.arange(longest) / requests.drift_correlation_tokens
-            self._moved = np.rint(tokens * gauss_markov().samples_per_unit).astype(np.int64)
+            self._limits = luck_limit(self._rates)
+            # Where positions stand in the record of the drift, in samples from where the text enters it.
+            samples = gauss_markov().samples_per_unit * np.arange(WINDOW + 1) / requests.drift_correlation_tokens
+            self._within, self._per_window = np.rint(samples[:-1]).astype(np.int64), round(samples[-1])
+            drift = np.rint(np.sqrt(requests.drift_share) * _STEPS_PER_UNIT * gauss_markov().samples[:-1])
+            self._drift = drift.astype(np.int16)
 
     @property
     def acceptance_rate(self) -> FloatArray:
         """See :class:`RequestModel`."""
-        if self._drifts:
-            rates = self._rates[self._grid_points(self._rows, self._position, HORIZON)]
-            rate = equivalent_rate(np.sum(np.cumprod(rates, axis=1), axis=1))
-        else:
-            rate = self._rates[self._lasting]
-        return rate.reshape(-1, self._num_users)
+        if not self._drifts:
+            return self._rates[self._lasting].reshape(-1, self._num_users)
+        rows = np.arange(len(self._position))
+        position = self._position[:, np.newaxis] + np.arange(HORIZON)
+        rates = self._rates[self._grid_points(rows[:, np.newaxis], position // WINDOW, position % WINDOW)]
+        return equivalent_rate(np.sum(np.cumprod(rates, axis=1), axis=1)).reshape(-1, self._num_users)
 
-    def _draw_prompts(self, streams: Streams) -> None:
+    def _draw_prompts(self, streams: Streams) -> Outcomes:
         names = ("requests.acceptance", "requests.length", "requests.drift")
         self._seeds = np.stack([streams.seeds(name, self._num_users).ravel() for name in names])
         self._lasting = np.zeros(self._task.size, dtype=np.int64)
         self._place = np.zeros(self._task.size, dtype=np.int64)
+        if self._drifts:
+            return WindowedOutcomes(self._task.size, self._window_limits)
+        self._constant = ConstantOutcomes(self._task.size)
+        return self._constant
 
     def _begin_prompts(self, rows: IntArray, prompt: UIntArray) -> IntArray:
         requests = self._config
         acceptance, length, drift = splitmix64(self._seeds[:, rows], prompt)
-        share = requests.drift_share if self._drifts else 0.0
-        variate = np.sqrt(1.0 - share) * special.ndtri(uniform(acceptance))
-        # Together with the drift it has to stay on the grid.
-        limit = _GRID_POINTS // 2
+        variate = special.ndtri(uniform(acceptance)) * _STEPS_PER_UNIT
+        middle = _GRID_POINTS // 2
         if self._drifts:
-            limit -= int(np.max(np.abs(self._drift)))
-        point = np.rint(variate * _STEPS_PER_UNIT).clip(-limit, limit).astype(np.int64)
+            variate *= np.sqrt(1.0 - requests.drift_share)
+            self._place[rows] = (drift >> np.uint64(64 - LENGTH_BITS)).astype(np.int64)
+            # Together they have to stay on the grid.
+            middle -= int(np.max(np.abs(self._drift)))
+        point = np.rint(variate).clip(-middle, middle).astype(np.int64)
         self._lasting[rows] = point + _GRID_POINTS // 2 + self._task[rows] * _GRID_POINTS
-        self._place[rows] = (drift >> np.uint64(64 - LENGTH_BITS)).astype(np.int64)
+        if not self._drifts:
+            self._constant.set_rates(rows, self._rates[self._lasting[rows]])
         tokens = uniform(length) * (requests.tokens_high - requests.tokens_low + 1)
         return requests.tokens_low + tokens.astype(np.int64)
 
-    def _luck_limits(self, rows: IntArray, start: IntArray, width: int) -> NDArray[np.uint32]:
-        if not self._drifts:
-            return self._limits[self._lasting[rows, np.newaxis]]
-        return self._limits[self._grid_points(rows, start, width)]
+    def _window_limits(self, rows: IntArray, number: IntArray) -> NDArray[np.uint32]:
+        return self._limits.take(self._grid_points(rows[:, np.newaxis], number[:, np.newaxis], np.arange(WINDOW)))
 
-    def _grid_points(self, rows: IntArray, start: IntArray, width: int) -> IntArray:
-        """Where the acceptances of positions from ``start`` on stand in the tables, (rows, width)."""
-        moved = self._moved[:width] if not start.any() else self._moved[start[:, np.newaxis] + np.arange(width)]
-        place = self._place[rows, np.newaxis] + moved
+    def _grid_points(self, rows: IntArray, number: IntArray, within: IntArray) -> IntArray:
+        """Where the acceptances of positions, so many in the window of a number, stand in the tables."""
+        place = (self._place[rows] + self._per_window * number) + self._within[within]
         place &= (1 << LENGTH_BITS) - 1
-        return self._drift[place] + self._lasting[rows, np.newaxis]
+        return self._drift.take(place) + self._lasting[rows]
