@@ -13,7 +13,7 @@ from typing import Any
 from multispin_env.config import SystemConfig, shown
 from multispin_env.profiles import load_model_pair, load_traces
 
-# Ours: fitted to figures 6 to 8 by `python -m train calibrate`. The paper prints N0 but no transmit power, and an
+# Ours: fitted to figures 6 to 8 by `multispin calibrate`. The paper prints N0 but no transmit power, and an
 # ordinary handset's power over the printed N0 would give 28 bit/s/Hz, at which the paper's gains cannot occur.
 POWER_TO_NOISE = 160.0
 
@@ -24,13 +24,13 @@ _REQUESTS: dict[str, Any] = {
 }
 
 _MOBILE: dict[str, Any] = {
-    # Of the channel the defaults of its kind: 3.5 GHz (band n78); shadowing of 8 dB that decorrelates over 13 m (3GPP TR
-    # 38.901, UMi without line of sight: 7.82 dB, 13 m). Speeds are ours: on a table while the room moves, in the hand of
-    # somebody who sits, walking; Doppler shifts of .12, 1.2 and 16 Hz.
+    # Of the channel the defaults of its kind: 3.5 GHz (band n78); shadowing of 8 dB that decorrelates over 13 m (3GPP
+    # TR 38.901, UMi without line of sight: 7.82 dB, 13 m). Speeds are ours: on a table while the room moves, in the
+    # hand of somebody who sits, walking; Doppler shifts of .12, 1.2 and 16 Hz.
     "channel": {"kind": "mobility"},
     "requests": {
         "acceptance_spread": 1.0,
-        # Ours, by `python -m train reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
+        # Ours, by `multispin reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
         # [3.3, 16.8] tokens, of the tiny pair's .97 over 2.4. The Pr(accepted >= k) published of Qwen2.5-0.5B -> 7B
         # (.61 .46 .39 .31 .28 .25 .19 .16 .14 .11; development log of arXiv 2606.20591) is met best by .9 to 1 over 5
         # tokens, with a spread of .34, about that of Table I.
@@ -54,8 +54,8 @@ _THERMAL: dict[str, Any] = _MOBILE | {
 # the drift then decide nothing: they are what a controller made for mobile goes on to assume.
 _TRACE = _MOBILE
 
-# As mobile, but the uplink is replayed from a file, channel.path, which the user names; the one that comes with the package
-# is synthetic.
+# As mobile, but the uplink is replayed from a file, channel.path, which the user names; the one that comes with the
+# package is synthetic.
 _MEASURED: dict[str, Any] = _MOBILE | {"channel": {"kind": "trace"}}
 
 # As trace, but two models write the texts in the step: the shipped tiny ones. make_config adds what the model pair
@@ -63,7 +63,7 @@ _MEASURED: dict[str, Any] = _MOBILE | {"channel": {"kind": "trace"}}
 _LIVE: dict[str, Any] = _MOBILE | {
     "requests": _MOBILE["requests"]
     | {
-        # Ours: `python -m train measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
+        # Ours: `multispin measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
         # prompts, all entries uploaded.
         "tasks": [
             {"name": "signature", "acceptance_mean": 0.766, "acceptance_std": 0.044},
@@ -88,16 +88,18 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 def make_config(
     scenario: str = "paper",
     model_pair: str | os.PathLike[str] = "llama2",
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | SystemConfig | None = None,
 ) -> SystemConfig:
     """The system of a scenario and a model pair.
 
     Args:
         scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests,
             ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's, or ``measured``,
-            where the uplink is that of a file: change ``channel.path`` to yours. For models of your own change ``requests.live``, and ``requests.tasks`` to what ``python -m train measure`` found.
+            where the uplink is that of a file: change ``channel.path`` to yours. For models of your own change
+            ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
         model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
-        config: Fields of ``SystemConfig`` to change; nested sections may be given in part.
+        config: Fields of ``SystemConfig`` to change, nested sections in part where wanted, or a whole ``SystemConfig``,
+            which is returned as it is: scenario and model pair then decide nothing.
 
     Raises:
         ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
@@ -105,6 +107,8 @@ def make_config(
     if not isinstance(scenario, str) or scenario not in SCENARIOS:
         raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
     pair = load_model_pair(model_pair)
+    if isinstance(config, SystemConfig):
+        return config
     system = SystemConfig.from_dict(
         {
             "payload_bits": pair.payload_bits,
@@ -122,4 +126,4 @@ def make_config(
     if scenario == "live":
         uploaded = {"retained_entries": pair.retained_entries, "probability_bits": pair.probability_bits}
         system = system.updated({"requests": {"live": uploaded}})
-    return system.updated(config or {})
+    return system.updated({} if config is None else config)

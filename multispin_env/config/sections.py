@@ -1,4 +1,7 @@
-"""The sections of the system's configuration but for the channel. A field carries its unit in its name, its range in its definition."""
+"""The sections of the system's configuration but for the channel.
+
+A field carries its unit in its name, its range in its definition.
+"""
 
 from __future__ import annotations
 

@@ -167,6 +167,7 @@ class Simulator:
         return {
             "config": self.config,
             "csi": self._channel.csi,
+            "doppler_known": self._channel.doppler_known,
             "time_s": self._time_s,
             "drafting_latency_s": self._devices.drafting_latency_s,
             "observed_spectral_efficiency": self._channel.observed_spectral_efficiency,

@@ -26,7 +26,8 @@ class RoundView:
         drafting_latency_s: Time in which each device drafts a token now, reported by the device.
         observed_spectral_efficiency: Measured at the start of the round, bit/s/Hz.
         long_term_spectral_efficiency: At the gain averaged over the fading (path gain and shadowing), bit/s/Hz.
-        doppler_hz: The server's estimate of each user's largest Doppler shift; 0 where it has none, or nothing moves.
+        doppler_known: Whether the server has an estimate of each user's Doppler shift.
+        doppler_hz: This estimate, of the largest shift; 0 where there is none.
         last_upload_spectral_efficiency: Mean over the last round's upload, bit/s/Hz; 0 in the first round.
         task_acceptance_mean: Mean acceptance over the prompts of the user's task.
         task_acceptance_std: Its standard deviation over prompts; 0 where every request has the mean.
@@ -39,6 +40,7 @@ class RoundView:
 
     config: SystemConfig
     csi: str
+    doppler_known: bool
     time_s: FloatArray
     drafting_latency_s: FloatArray
     observed_spectral_efficiency: FloatArray

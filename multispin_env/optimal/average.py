@@ -30,7 +30,7 @@ class AverageRound(NamedTuple):
 def average_round(config: SystemConfig) -> AverageRound:
     """The best round of a system of average users.
 
-    Each has the mean drafting latency, the spectral efficiency of an average user (at the mean path gain), and the tasks' mean acceptance.
+    Each has the mean drafting latency, the channel's average spectral efficiency, and the tasks' mean acceptance.
     """
     acceptance = float(np.mean([task.acceptance_mean for task in config.requests.tasks]))
     problem = RoundProblem(

@@ -1,7 +1,7 @@
 """Measured model pairs. One JSON file a pair; every value stands beside its source.
 
 The files in this folder are the built-in pairs. Any other file of the same fields serves as well, wherever a pair is
-named; ``python -m train measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
+named; ``multispin measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
 times from which it was fitted under ``timing``, which nothing here reads.
 """
 

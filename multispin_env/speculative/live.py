@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,20 @@ def load_pair_and_prompts(
     return pair, by_task
 
 
+def complete_characters(text: str, beginning: str) -> int:
+    """How much of a text is there when only some of its tokens are.
+
+    Args:
+        text: The text of all tokens.
+        beginning: That of the first of them, where replacement characters may stand for one that is not complete.
+
+    Returns:
+        Number of characters that both begin with.
+    """
+    same = (one == other for one, other in zip(text, beginning, strict=False))
+    return sum(takewhile(bool, same))
+
+
 class LaneTexts:
     """The texts of one lane's users, and the models at work on them.
 
@@ -101,7 +116,8 @@ class LaneTexts:
     def round(self, lengths: Sequence[int]) -> list[tuple[int, GenerationState]]:
         """Drafts and verifies; each user's accepted drafts, and its text.
 
-        A draft that would not fit into the models' context is cut: its end cannot be accepted.
+        A draft that would not fit into the models' context is cut: its end cannot be accepted. A character that several
+        tokens make up belongs to the one that completes it; what stands for it until then, to the one that began it.
         """
         decoder = self._at_work()
         before = [len(text) for text in self._texts]
@@ -110,12 +126,13 @@ class LaneTexts:
         played = []
         for text, prompt, tokens, step in zip(self._texts, self._prompts, before, steps, strict=True):
             start = len(prompt.tokens)
+            written = self._decoded(text[start:])
             ended = step.ended or len(text) - start >= self._most_tokens or len(text) >= decoder.context
             state = GenerationState(
                 prompt=prompt.text,
-                text=self._decoded(text[start:]),
-                accepted_start=len(self._decoded(text[start:tokens])),
-                server_token_start=len(self._decoded(text[start : tokens + step.accepted])),
+                text=written,
+                accepted_start=complete_characters(written, self._decoded(text[start:tokens])),
+                server_token_start=complete_characters(written, self._decoded(text[start : tokens + step.accepted])),
                 ended=ended,
             )
             played.append((step.accepted, state))

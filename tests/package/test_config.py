@@ -81,6 +81,11 @@ def test_updated_changes_what_is_named_and_keeps_the_rest_of_a_section():
     assert base == make_config("mobile")
 
 
+def test_a_whole_configuration_is_taken_as_it_is():
+    config = make_config("mobile", config={"num_users": 3})
+    assert make_config(config=config) is config
+
+
 def test_an_update_does_not_write_to_the_presets():
     before = json.dumps(SCENARIOS)
     make_config("thermal", config={"heat": {"slowdown": 3.0}, "channel": {"shadowing_std_db": 1.0}})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from multispin_env.core.equations import (
     expected_tokens,
     goodput,
+    signal_to_noise_ratio,
     spectral_efficiency,
     upload_latency_s,
     verification_latency_s,
@@ -23,6 +24,11 @@ def test_spectral_efficiency_is_log2_of_one_plus_snr(snr, bits):
 
 def test_spectral_efficiency_of_a_deep_fade_keeps_its_precision():
     assert spectral_efficiency(1e-20) == pytest.approx(1e-20 / math.log(2.0), rel=1e-12)
+
+
+@given(snr=st.floats(1e-59, 1e30))
+def test_the_snr_is_found_again_from_the_rate(snr):
+    assert signal_to_noise_ratio(spectral_efficiency(snr)) == pytest.approx(snr, rel=1e-13)
 
 
 def test_upload_latency_is_payload_times_length_over_rate():

@@ -62,7 +62,7 @@ def test_of_the_core_the_optimum_uses_the_equations_and_the_views():
 
 
 def test_the_package_imports_nothing_from_the_rest_of_the_repository():
-    assert not offences(sources("."), ("agents", "baselines", "train"))
+    assert not offences(sources("."), ("multispin_agents", "multispin_baselines", "multispin_train"))
 
 
 def test_the_search_for_imports_finds_imports():

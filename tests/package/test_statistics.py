@@ -10,7 +10,7 @@ from scipy import special, stats
 from multispin_env import MODEL_PAIRS, PAPER_PAIRS, make_config
 from multispin_env.config import RequestConfig, TaskConfig
 from multispin_env.core.channel.gauss_markov import GaussMarkovFading
-from multispin_env.core.equations import expected_tokens
+from multispin_env.core.equations import expected_tokens, signal_to_noise_ratio
 from multispin_env.core.requests.synthetic import SyntheticRequests, accepted_tokens, beta_parameters
 from multispin_env.core.streams import Streams
 from multispin_env.profiles import load_model_pair
@@ -50,7 +50,7 @@ def assert_correlation(first, second, expected):
 
 def relative_power(view, efficiency):
     """Power of the fading, from a spectral efficiency and the long-term one."""
-    return np.expm1(np.log(2.0) * efficiency) / np.expm1(np.log(2.0) * view.long_term_spectral_efficiency)
+    return signal_to_noise_ratio(efficiency) / signal_to_noise_ratio(view.long_term_spectral_efficiency)
 
 
 def prefix_distribution(alpha, length):
@@ -250,7 +250,7 @@ def test_goodput_of_a_fixed_allocation_is_the_papers_formula(model_pair, start, 
 
 def test_path_gains_are_uniform(start):
     view = start("paper", lanes=500).view()
-    gain = np.expm1(np.log(2.0) * view.long_term_spectral_efficiency) / view.config.channel.power_to_noise
+    gain = signal_to_noise_ratio(view.long_term_spectral_efficiency) / view.config.channel.power_to_noise
     assert stats.kstest(gain.ravel(), stats.uniform(0.2, 0.3).cdf).pvalue > 1e-4
 
 
@@ -329,7 +329,7 @@ def test_shadowing_has_its_spread_and_forgets_exponentially(length, rounds, time
     lanes, channel = lengths == length, views[0].config.channel
 
     def shadowing_db(view):
-        snr = np.expm1(np.log(2.0) * view.long_term_spectral_efficiency[lanes])
+        snr = signal_to_noise_ratio(view.long_term_spectral_efficiency[lanes])
         return 10.0 * np.log10(snr / (channel.power_to_noise * 0.3))
 
     before, after = shadowing_db(views[0]), shadowing_db(views[rounds])

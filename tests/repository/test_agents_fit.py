@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from multispin_agents import AGENTS
+from multispin_train.benchmark.protocol import Protocol, run_benchmark
+from multispin_train.cli import main
+from multispin_train.fit import training as fit
 from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from agents import AGENTS
-from train import fit
-from train.__main__ import main
-from train.benchmark import Protocol, run_benchmark
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
 TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
@@ -101,7 +100,7 @@ def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(
     assert "% over heterogeneous" in capsys.readouterr().out
     policy = tmp_path / "run" / "policies" / NAME
     card = json.loads((policy / "card.json").read_text())
-    assert card["command"].startswith("python -m train fit --scenario mobile --model-pair llama2 --agent ppo --action")
+    assert card["command"].startswith("multispin fit --scenario mobile --model-pair llama2 --agent ppo --action")
     assert {"seed", "frames", "evaluation", "hyperparameters", "versions", "system", "action", "network"} <= set(card)
     assert sum(file.stat().st_size for file in policy.iterdir()) < 1_000_000
 
@@ -149,7 +148,7 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
 def test_without_pytorch_the_command_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "agents.policy", None)
+    monkeypatch.setitem(sys.modules, "multispin_agents.policy", None)
     assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
     assert "pip install --editable '.[train,live]'" in " ".join(capsys.readouterr().err.split())
 

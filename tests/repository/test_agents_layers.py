@@ -3,11 +3,11 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from multispin_agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
+from multispin_agents.rewards import LongRunReward, long_run_reward
+from multispin_baselines import make_controller
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
-from agents.rewards import LongRunReward, long_run_reward
-from baselines import make_controller
 from multispin_env import Allocation
 from multispin_env.core.equations import expected_tokens
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous
@@ -96,7 +96,7 @@ def test_the_environment_plays_the_layer_s_allocation() -> None:
         assert np.allclose(infos["bandwidth_share"], wanted.bandwidth_share, rtol=0, atol=1e-6)
     _, rewards, _, _, infos = env.step(actions(rng))  # the next-step reset
     assert not rewards.any()
-    assert infos == {}
+    assert not infos["draft_length"].any()
 
 
 def test_other_environments_and_actions_are_refused() -> None:
@@ -108,10 +108,12 @@ def test_other_environments_and_actions_are_refused() -> None:
         ResidualAction(gym.make("Pendulum-v1"))
     env = VectorResidualAction(vector_env())
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"must have shape \(3, 8\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"of shape \(3, 8\) \(num_envs, numbers\), got shape \(3, 4\)"):
         env.step(np.zeros((3, 4), dtype=np.float32))
-    with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"in \[-1, 1\] .* got .*nan.* at environment 0, number 0"):
         env.step(np.full((3, 8), np.nan, dtype=np.float32))
+    with pytest.raises(TypeError, match="action must be an array of real numbers"):
+        env.step(None)
 
 
 @pytest.mark.parametrize("scenario", ["requests", "mobile"])
@@ -128,7 +130,7 @@ def test_the_long_run_reward_is_that_of_every_round_played(mode: str, scenario: 
         *_, infos = plain.step(played)
         _, rewards, *_ = wrapped.step(played)
         infos = infos.get("final_info", infos)
-        if not infos:
+        if not infos["draft_length"].any():
             assert not rewards.any()
             continue
         rounds += 1

@@ -8,19 +8,19 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
+from multispin_agents import AGENTS
+from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
+from multispin_agents.imitation import attend, explain, imitate
+from multispin_agents.layers import residual
+from multispin_agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
+from multispin_agents.policy import SHIPPED, LearnedController, find_policy
+from multispin_agents.sb3_policies import ActionCritics, SquashedActor
+from multispin_baselines import make_controller
 
-from agents import AGENTS
-from agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
-from agents.imitation import attend, explain, imitate
-from agents.layers import residual
-from agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
-from agents.policy import SHIPPED, LearnedController, find_policy
-from agents.sb3_policies import ActionCritics, SquashedActor
-from baselines import make_controller
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
-from multispin_env.envs.codec import ObservationCodec
-from train.rollout import play
+from multispin_env.envs.observations import ObservationCodec
+from multispin_env.evaluation.rollout import play
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 

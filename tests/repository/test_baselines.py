@@ -5,13 +5,13 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
+from multispin_baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
+from multispin_baselines.knowledge import tuned_margins
+from multispin_baselines.paper import best_lengths, expected_goodput
 
-from baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
-from baselines.knowledge import tuned_margins
-from baselines.paper import best_lengths, expected_goodput
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import RoundProblem
-from train.rollout import play
 
 
 def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from multispin_train import chat as command
+from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
 from rich.console import Console
 
 from multispin_env import Simulator
 from multispin_env.core.requests import GenerationState
-from train import chat as command
-from train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
 
 
 def console(**options):
@@ -89,6 +89,22 @@ def test_the_next_request_begins_behind_the_end_of_the_last():
     assert text.styled().plain == "secondxy"
 
 
+def test_a_character_of_two_rounds_is_that_of_the_token_that_completes_it():
+    text = command.UserText()
+    # An accepted draft and a correction, each half of an emoji; then its end, accepted, and a bonus token.
+    text.add(GenerationState("p", "ab\ufffd", 0, 2, False), CORRECTION)
+    assert text.parts == [(2, ACCEPTED), (3, CORRECTION)]
+    text.add(GenerationState("p", "ab😀c", 2, 3, False), BONUS)
+    styled = text.styled()
+    assert styled.plain == "pab😀c"
+    spans = {styled.plain[span.start : span.end]: str(span.style).removeprefix("not dim ") for span in styled.spans}
+    assert spans == {"p": "dim", "ab": STYLES[ACCEPTED], "😀": STYLES[ACCEPTED], "c": STYLES[BONUS]} or spans == {
+        "ab": STYLES[ACCEPTED],
+        "😀": STYLES[ACCEPTED],
+        "c": STYLES[BONUS],
+    }
+
+
 def test_the_same_seed_shows_the_same():
     first, again, other = (console() for _ in range(3))
     for screen, seed in ((first, 3), (again, 3), (other, 4)):
@@ -125,10 +141,12 @@ def test_a_shipped_policy_decides():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"speed": -1.0}, ValueError, "speed must be a finite number of at least 0, got -1.0"),
-        ({"speed": float("nan")}, ValueError, "speed must be a finite number of at least 0, got nan"),
-        ({"users": 0}, ValueError, "num_users must be an integer in .*, got 0"),
-        ({"rounds": 0}, ValueError, "episode_rounds must be an integer in .*, got 0"),
+        ({"speed": -1.0}, ValueError, "speed must be 0 or a finite number of at least 0.001, got -1.0"),
+        ({"speed": float("nan")}, ValueError, "speed must be 0 or a finite number of at least 0.001, got nan"),
+        ({"speed": 1e-320}, ValueError, "speed must be 0 or a finite number of at least 0.001, got 1e-320"),
+        ({"users": 0}, ValueError, "^users must be an integer of at least 1, got 0"),
+        ({"rounds": 0}, ValueError, "^rounds must be an integer of at least 1, got 0"),
+        ({"seed": -1}, ValueError, "^seed must be an integer of at least 0, got -1"),
         ({"controller": "best"}, ValueError, "controller must be one of .*, got 'best'"),
         ({"policy": "best"}, FileNotFoundError, "no policy in best"),
         # Models of one's own need the tasks of a pair measured over these prompts.

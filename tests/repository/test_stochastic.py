@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from multispin_baselines import make_controller
+from multispin_baselines.aged import amplitude_below, expected_round_s, rate_quantile
+from multispin_baselines.beliefs import acceptance_belief, acceptance_powers, expected_log_tokens, tokens_per_round
+from multispin_baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
 
-from baselines import make_controller
-from baselines.aged import amplitude_below, expected_round_s, rate_quantile
-from baselines.beliefs import acceptance_belief, acceptance_powers, expected_log_tokens, tokens_per_round
-from baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
 from multispin_env.core.equations import expected_tokens
 from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth
-from train.rollout import play
 
 
 def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from multispin_train.study import report as study_report
+from multispin_train.study.plan import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
+from multispin_train.study.report import Results
 from rich.progress import Progress
-
-from train import study_report
-from train.study import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
-from train.study_report import Results
 
 TINY = {"frames": 64, "lanes": 8, "rounds": 4, "updates_per_chunk": 2, "width": 8}
 

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from multispin_train.benchmark.protocol import FIRST_EVALUATION_SEED, Protocol, run_benchmark
+from multispin_train.benchmark.report import summarise
+from multispin_train.calibrate import mean_goodput
+from multispin_train.cli import main
+from multispin_train.paper import points as paper_points
+from multispin_train.paper import reproduction as paper
+from multispin_train.paper.figures import figure_4_curves
+from multispin_train.speed import measurements as speed
+from multispin_train.speed.slsqp import solve_slsqp
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, make_config
+from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.optimal import solve_algorithm1, solve_heterogeneous
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
-from train import paper, paper_points, speed
-from train.__main__ import main
-from train.benchmark import FIRST_EVALUATION_SEED, Protocol, run_benchmark
-from train.calibrate import mean_goodput
-from train.paper_figures import figure_4_curves
-from train.report import summarise
-from train.slsqp import solve_slsqp
-from train.statistics import interquartile_mean
 
 SMALL = {"num_users": 3, "episode_rounds": 5}
 CALIBRATION = json.loads((Path(__file__).parents[2] / "docs" / "calibration.json").read_text(encoding="utf-8"))

@@ -43,10 +43,12 @@ class Channel(ABC):
         csi: What the server knows of the rates, ``exact`` or ``outdated``.
         observed_spectral_efficiency: Measured at the start of the round.
         long_term_spectral_efficiency: At the gain averaged over the small-scale fading.
-        doppler_hz: The server's estimate of each user's largest Doppler shift; 0 where it has none.
+        doppler_known: Whether the server has an estimate of each user's Doppler shift.
+        doppler_hz: This estimate, of the largest shift; 0 where there is none.
     """
 
     csi: str
+    doppler_known = False
     observed_spectral_efficiency: FloatArray
     long_term_spectral_efficiency: FloatArray
     doppler_hz: FloatArray

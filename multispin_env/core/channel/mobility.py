@@ -32,6 +32,7 @@ class MobilityChannel(Channel):
     def __init__(self, config: MobilityChannelConfig, num_users: int, rounds: int) -> None:
         self._config = config
         self._num_users = num_users
+        self.doppler_known = config.doppler_known
 
     def reset(self, streams: Streams) -> None:
         """See :class:`Channel`; draws path gains, speeds, and where each path enters its record."""

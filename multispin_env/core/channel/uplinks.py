@@ -92,15 +92,18 @@ def read_rates(text: str, name: str) -> Uplink:
         ConfigError: The header or a line is wrong, times do not rise, or no rate is above 0.
     """
     lines = [(number, line) for number, line in enumerate(csv.reader(text.splitlines()), start=1) if line]
-    if not lines or [cell.strip() for cell in lines[0][1]] != _HEADER:
-        raise ConfigError(f"{name}: line 1: must be the header {','.join(_HEADER)}, got {shown(lines[0][1] if lines else '')}")
+    header = lines[0][1] if lines else []
+    if [cell.strip() for cell in header] != _HEADER:
+        raise ConfigError(f"{name}: line 1: must be the header {','.join(_HEADER)}, got {shown(','.join(header))}")
     times: list[float] = []
     rates: list[float] = []
     for number, cells in lines[1:]:
         try:
             time, rate = (float(cell) for cell in cells)
         except ValueError:
-            raise ConfigError(f"{name}: line {number}: must be two numbers, time_s,rate, got {shown(cells)}") from None
+            raise ConfigError(
+                f"{name}: line {number}: must be two numbers, time_s,rate, got {shown(','.join(cells))}"
+            ) from None
         if not (np.isfinite(time) and abs(time) <= 1e9 and (not times or time > times[-1])):
             raise ConfigError(f"{name}: line {number}: times must be finite and rise, got {shown(cells[0])}")
         if not 0.0 <= rate <= 1e15:

@@ -15,6 +15,7 @@ from multispin_env.core.streams import Streams, UIntArray, splitmix64
 # Draft length by which stretches of text are compared: the paper's fixed one.
 HORIZON = 8
 
+
 def equivalent_rate(prefix: FloatArray) -> FloatArray:
     """The i.i.d. rate (eq. 11) with which a draft of ``HORIZON`` tokens has this expected accepted prefix.
 

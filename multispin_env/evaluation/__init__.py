@@ -1,0 +1,1 @@
+"""The reference protocol as a library: controllers, episodes, statistics, folders of results, pictures."""
