@@ -52,6 +52,13 @@ class Record:
         self.samples_per_unit = samples_per_unit
         self.places_per_unit = float(samples_per_unit << _SUBSAMPLE_BITS)
 
+    def near(self, place: IntArray) -> Float32Array:
+        """The function at the samples nearest to integer places, any shape, which are overwritten."""
+        place += 1 << (_SUBSAMPLE_BITS - 1)
+        place >>= _SUBSAMPLE_BITS
+        place &= _LENGTH - 1
+        return self.samples.take(place)
+
     def at(self, place: IntArray) -> Float32Array:
         """The function at integer places, any shape."""
         index = place >> _SUBSAMPLE_BITS

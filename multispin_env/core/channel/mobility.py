@@ -66,8 +66,10 @@ class MobilityChannel(Channel):
     def upload_s(self, start_s: FloatArray, bits: FloatArray, bandwidth_hz: FloatArray) -> FloatArray:
         """See :class:`Channel`."""
         bits_per_hz = bits / bandwidth_hz
-        nominal_s = bits_per_hz / self.long_term_spectral_efficiency
-        flat = (values.ravel() for values in (start_s, bits_per_hz, nominal_s))
+        seen_s, long_term_s = (
+            bits_per_hz / rate for rate in (self.observed_spectral_efficiency, self.long_term_spectral_efficiency)
+        )
+        flat = (values.ravel() for values in (start_s, bits_per_hz, seen_s, long_term_s))
         return live_upload_s(self._paths, *flat, self._true_doppler_hz).reshape(self._shape)
 
     def spectral_efficiency_at(self, time_s: ArrayLike, environments: IntArray) -> FloatArray:
@@ -77,7 +79,7 @@ class MobilityChannel(Channel):
         time = np.broadcast_to(time, np.broadcast_shapes(time.shape, rows.shape))
         flat = time.reshape(*time.shape[:-2], -1)
         paths = self._paths.take(rows.ravel())
-        return efficiency(paths.shadowed_snr(flat) * paths.fading_power(flat)).astype(np.float64).reshape(time.shape)
+        return paths.spectral_efficiency(flat).astype(np.float64).reshape(time.shape)
 
 
 def doppler_hz(config: MobilityChannelConfig, speed_m_s: FloatArray) -> FloatArray:
