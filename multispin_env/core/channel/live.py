@@ -15,12 +15,12 @@ from multispin_env.core.records import Float32Array
 # 0 to 10 m/s.
 _FIRST_CELL = 1.2
 _CELLS_PER_DOPPLER_PERIOD = 5.0
-_MOST_CELLS = 48.0
+_MOST_CELLS = 32.0
 # Cells that follow the first are taken in groups, for each of which shadowing is looked up once.
 _CELLS_PER_GROUP = 4
-# Behind the 49th, cells grow with the time that has passed, by a twelfth a group: an upload of any length takes few.
-_EVEN_GROUPS, _GROWING_GROUPS = 12, 288
-_GROWTH = 13.0 / 12.0
+# Behind the 33rd, cells grow with the time that has passed, by an eighth a group: an upload of any length takes few.
+_EVEN_GROUPS, _GROWING_GROUPS = 8, 192
+_GROWTH = 9.0 / 8.0
 
 # Cells of few users that are evaluated together, for fewer calls of NumPy, and users whose cells are, for the cache.
 _CELLS_TOGETHER = 4096

@@ -10,7 +10,7 @@ from multispin_env.core.channel.base import OUTDATED, Channel, snr_at_path_gain
 from multispin_env.core.channel.live import live_upload_s
 from multispin_env.core.channel.paths import Paths, efficiency
 from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.records import PLACE_BITS, gauss_markov, rayleigh_power
+from multispin_env.core.records import PLACE_BITS, clarke, gauss_markov
 from multispin_env.core.streams import Streams, UIntArray, splitmix64
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
@@ -46,7 +46,7 @@ class MobilityChannel(Channel):
         self._paths = Paths(
             snr=np.clip(snr.ravel(), *_SNR_RANGE).astype(np.float32),
             fading_place=_places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
-            fading_rate=self._true_doppler_hz * rayleigh_power().places_per_unit,
+            fading_rate=self._true_doppler_hz * clarke().places_per_unit,
             shadowing_place=_places(streams.seeds("channel.shadowing", users).ravel()),
             shadowing_rate=speed * (gauss_markov().places_per_unit / config.shadowing_decorrelation_m),
             shadowing_scale=np.float32(_DB_TO_LOG * config.shadowing_std_db),

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from multispin_env.core.equations import LN_2, FloatArray, IntArray
-from multispin_env.core.records import Float32Array, gauss_markov, rayleigh_power
+from multispin_env.core.records import Float32Array, clarke, gauss_markov
 
 # Moments within a cell of an upload that can be told apart.
 STEPS_PER_CELL = 16
@@ -51,12 +51,7 @@ class Paths:
 
     def fading_power(self, time_s: FloatArray) -> Float32Array:
         """Power of the fading, added up over the antennas (maximum-ratio combining), at times (..., users)."""
-        moved = _moved(time_s, self.fading_rate)
-        record = rayleigh_power()
-        power = record.at(moved + self.fading_place[0])
-        for place in self.fading_place[1:]:
-            power += record.at(moved + place)
-        return power
+        return _fading_power(_moved(time_s, self.fading_rate), self.fading_place)
 
     def spectral_efficiency(self, time_s: FloatArray) -> Float32Array:
         """Rate per hertz in bit/s/Hz, at times (..., users)."""
@@ -114,17 +109,14 @@ class Walk:
         )
 
     def spectral_efficiency(self, step: IntArray, group_step: IntArray) -> Float32Array:
-        """Rates per hertz in bit/s/Hz, of the fading to the nearest sample of its record, (steps, users).
+        """Rates per hertz in bit/s/Hz, (steps, users).
 
         Args:
             step: When, in steps from the beginning of the first cell, (groups * cells of a group,).
             group_step: When to look up the shadowing of each group, (groups,).
         """
         moved = step[:, np.newaxis] * self.fading_step
-        record = rayleigh_power()
-        snr = record.at(moved + self.fading_place[0])
-        for place in self.fading_place[1:]:
-            snr += record.at(moved + place)
+        snr = _fading_power(moved, self.fading_place)
         place = group_step[:, np.newaxis] * self.shadowing_step
         place += self.shadowing_place
         by_group = snr.reshape(len(group_step), -1, len(self.snr))
@@ -134,6 +126,16 @@ class Walk:
 
 def _moved(time_s: FloatArray, rate: FloatArray) -> IntArray:
     return (time_s * rate).astype(np.int64)
+
+
+def _fading_power(moved: IntArray, start: IntArray) -> Float32Array:
+    """Power of the fading, added up over antennas, as many places (..., users) on from (antennas, users)."""
+    power = np.zeros(moved.shape, dtype=np.float32)
+    for place in start:
+        coefficient = clarke().at(moved + place)
+        for part in (coefficient.real, coefficient.imag):
+            power += part * part
+    return power
 
 
 def _shadowed(snr: Float32Array, scale: np.float32, place: IntArray) -> Float32Array:
