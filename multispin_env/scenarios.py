@@ -1,4 +1,4 @@
-"""Named presets of :class:`~multispin_env.config.SystemConfig`: six scenarios, times any model pair.
+"""Named presets of :class:`~multispin_env.config.SystemConfig`: seven scenarios, times any model pair.
 
 Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz, path gain U[0.2, 0.5], latencies within
 15 % of their mean, 50 prompts a user). Where a value is *ours*, the line that sets it says so.
@@ -24,14 +24,10 @@ _REQUESTS: dict[str, Any] = {
 }
 
 _MOBILE: dict[str, Any] = {
-    "channel": {
-        # Ours: correlation about .9 between the coefficient seen and the one used, at the paper's fixed draft of 8
-        # tokens: exp(-8 T^S / 1.9 s) is .92 for llama2 and .88 for qwen3.5.
-        "fading_correlation_time_s": 1.9,
-        # 8 dB, decorrelating over 10 to 50 m: 20 m at a walking 1.4 m/s.
-        "shadowing_std_db": 8.0,
-        "shadowing_correlation_time_s": 14.0,
-    },
+    # Of the channel the defaults of its kind: 3.5 GHz (band n78); shadowing of 8 dB that decorrelates over 13 m (3GPP
+    # TR 38.901, UMi without line of sight: 7.82 dB, 13 m). Speeds are ours: on a table while the room moves, in the
+    # hand of somebody who sits, walking; Doppler shifts of .12, 1.2 and 16 Hz.
+    "channel": {"kind": "mobility"},
     "requests": {
         "acceptance_spread": 1.0,
         # Ours, by `multispin reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
@@ -58,6 +54,10 @@ _THERMAL: dict[str, Any] = _MOBILE | {
 # the drift then decide nothing: they are what a controller made for mobile goes on to assume.
 _TRACE = _MOBILE
 
+# As mobile, but the uplink is replayed from a file, channel.path, which the user names; the one that comes with the
+# package is synthetic.
+_MEASURED: dict[str, Any] = _MOBILE | {"channel": {"kind": "trace"}}
+
 # As trace, but two models write the texts in the step: the shipped tiny ones. make_config adds what the model pair
 # uploads of a draft. Tasks are what the tiny target is asked for.
 _LIVE: dict[str, Any] = _MOBILE | {
@@ -81,6 +81,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "thermal": _THERMAL,
     "trace": _TRACE,
     "live": _LIVE,
+    "measured": _MEASURED,
 }
 
 
@@ -92,9 +93,10 @@ def make_config(
     """The system of a scenario and a model pair.
 
     Args:
-        scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests, or
-            ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's. For models of
-            your own change ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
+        scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests,
+            ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's, or ``measured``,
+            where the uplink is that of a file: change ``channel.path`` to yours. For models of your own change
+            ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
         model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
         config: Fields of ``SystemConfig`` to change, nested sections in part where wanted, or a whole ``SystemConfig``,
             which is returned as it is: scenario and model pair then decide nothing.

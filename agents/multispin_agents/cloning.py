@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from multispin_agents.layers import ACCEPTANCE_REACH, LAYERS, RATE_REACH
 from multispin_agents.networks import ActorCritic
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
+from multispin_env.core import EXACT
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs.actions import ActionCodec
 from multispin_env.envs.checks import check_choice
@@ -55,7 +56,7 @@ def invert_action(allocation: Allocation, view: RoundView) -> NDArray[np.float32
     config = view.config
     length = allocation.draft_length.astype(np.float64)
     drafting_s = length * view.drafting_latency_s
-    if config.channel.fading_correlation_time_s == 0.0:
+    if view.csi == EXACT:
         latency_s = equalize_bandwidth(RoundProblem.from_view(view), allocation.draft_length)[0][:, np.newaxis]
     else:
         latency_s = _LATENCY_OVER_DRAFTING * np.max(drafting_s, axis=1, keepdims=True)

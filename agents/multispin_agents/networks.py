@@ -13,10 +13,12 @@ from multispin_agents import NETWORKS
 from multispin_agents.layers import ACTIONS_PER_USER
 from multispin_env import SystemConfig
 from multispin_env.config.validation import Checked, whole
+from multispin_env.core.channel.base import SPECTRAL_EFFICIENCY_UNIT
 from multispin_env.core.equations import LN_2
 from multispin_env.envs.checks import check_choice
-from multispin_env.envs.observations import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
 
+# Numbers of a user in the observation; of the last upload's rate and the Doppler shift nothing is made yet.
+NUM_FEATURES = 11
 NUM_INPUTS = 12
 
 # Typical values and spreads of a user's inputs in the presets: fixed, so that there are no statistics to carry along.
@@ -75,13 +77,13 @@ def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
     share of the last draft.
 
     Args:
-        observation: The environment's, (batch, 9 users).
+        observation: The environment's, (batch, 11 users).
         config: Its units.
     """
-    features = observation.reshape(len(observation), ObservationCodec.num_features, -1)
-    latency, observed, long_term, mean, std, tested, accepted, last_length, last_accepted = features.unbind(1)
+    features = observation.reshape(len(observation), NUM_FEATURES, -1).unbind(1)
+    latency, observed, long_term, _, _, mean, std, tested, accepted, last_length, last_accepted = features
     observed, long_term = (
-        SPECTRAL_EFFICIENCY_SCALE * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)
+        SPECTRAL_EFFICIENCY_UNIT * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)
     )
     log_snr, log_mean_snr = (torch.log(torch.expm1(LN_2 * efficiency)) for efficiency in (observed, long_term))
     tested, accepted = config.tokens_high * tested, config.tokens_high * accepted
@@ -213,7 +215,7 @@ class Actor(nn.Module):
         """Actions within [-1, 1], (batch, 2 users), and the memory after them.
 
         Args:
-            observation: (batch, 9 users).
+            observation: (batch, 11 users).
             memory: As for :meth:`features`.
         """
         features, memory = self.features(user_inputs(observation, self.config), memory)

@@ -11,7 +11,7 @@ from multispin_baselines.stochastic import long_run_price, long_run_worth
 from numpy.typing import NDArray
 
 from multispin_env import Allocation
-from multispin_env.core import TrueView
+from multispin_env.core import EXACT, TrueView
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.optimal import average_round
@@ -34,7 +34,7 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
         latency_s: How long the round took, (num_envs,); counts where the fading does not age.
     """
     tokens = expected_tokens(view.acceptance_rate, allocation.draft_length)
-    ages = view.config.channel.fading_correlation_time_s > 0.0
+    ages = view.csi != EXACT
     seconds = expected_round_s(view, allocation, INSTANTS_S) if ages else latency_s
     average = average_round(view.config)
     worth = np.sum(long_run_worth(view, tokens), axis=-1)

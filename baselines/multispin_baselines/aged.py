@@ -16,6 +16,10 @@ from multispin_env.core.equations import LN_2, FloatArray, IntArray, spectral_ef
 # A rate in nats that no channel carries, and the least probability that logarithms are taken of.
 _UNREACHABLE = 60.0
 _TINY = 1e-12
+# Least share of the fading's power that is new after a delay: of users that hardly move it is next to nothing.
+_LEAST_INNOVATION = 1e-4
+# Doppler shift of users whose own is not known, Hz: that of a phone in the hand of somebody who sits.
+ASSUMED_DOPPLER_HZ = 1.2
 
 # Tabulated distribution of a Rician amplitude: steps of the noncentrality and of the distance from it.
 _CENTRE_STEP, _LARGEST_CENTRE = 0.1, 30.0
@@ -147,11 +151,17 @@ def aged_fading(view: RoundView, delay_s: FloatArray) -> tuple[FloatArray, Float
         The amplitude's centre, in standard deviations of either of its two Gaussian parts, and the signal to noise
         ratio at an amplitude of one such deviation, both (lanes, users).
     """
-    rate = delay_s / view.config.channel.fading_correlation_time_s
+    correlation = fading_correlation(view, delay_s)
     mean_snr = np.expm1(LN_2 * view.long_term_spectral_efficiency)
     power = np.expm1(LN_2 * view.observed_spectral_efficiency) / mean_snr
-    variance = -0.5 * np.expm1(-2.0 * rate)
-    return np.sqrt(np.exp(-2.0 * rate) * power / variance), mean_snr * variance
+    variance = 0.5 * np.maximum(1.0 - np.square(correlation), _LEAST_INNOVATION)
+    return np.abs(correlation) * np.sqrt(power / variance), mean_snr * variance
+
+
+def fading_correlation(view: RoundView, delay_s: FloatArray) -> FloatArray:
+    """Autocorrelation of the fading coefficient over delays, ``J0(2 pi f_d delay)`` (Clarke), (lanes, users)."""
+    doppler_hz = view.doppler_hz if view.doppler_known else ASSUMED_DOPPLER_HZ
+    return special.j0(2.0 * np.pi * doppler_hz * delay_s)
 
 
 @lru_cache

@@ -20,6 +20,7 @@ from multispin_baselines.beliefs import (
     tokens_per_round,
 )
 from multispin_env import Allocation, RoundView
+from multispin_env.core import EXACT
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.evaluation.controller import Controller
 from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth, solve_heterogeneous
@@ -154,7 +155,7 @@ class _Planner(Controller):
         """The best allocation found."""
         evidence = acceptance_belief(view)
         worth, price = self._sought(view, evidence)
-        if view.config.channel.fading_correlation_time_s == 0.0:
+        if view.csi == EXACT:
             return _for_known_rates(view, evidence, worth, price)
         starts = [_start(view, evidence, worth, price, quantile) for quantile in _START_QUANTILES]
         wait_s = np.min([latency_s for _, latency_s in starts], axis=0)

@@ -4,8 +4,15 @@ Every field carries its unit in its name and its allowed range, which is finite,
 range, or a field that does not exist, raises an error that names the field, the value and what is allowed.
 """
 
-from multispin_env.config.sections import (
+from multispin_env.config.channel import (
+    CHANNEL_CONFIGS,
+    BlockChannelConfig,
     ChannelConfig,
+    FadingChannelConfig,
+    MobilityChannelConfig,
+    TraceChannelConfig,
+)
+from multispin_env.config.sections import (
     HeatConfig,
     LiveConfig,
     RequestConfig,
@@ -26,14 +33,19 @@ from multispin_env.config.validation import (
 )
 
 __all__ = [
+    "CHANNEL_CONFIGS",
+    "BlockChannelConfig",
     "ChannelConfig",
     "Checked",
     "ConfigError",
+    "FadingChannelConfig",
     "HeatConfig",
     "LiveConfig",
+    "MobilityChannelConfig",
     "RequestConfig",
     "SystemConfig",
     "TaskConfig",
+    "TraceChannelConfig",
     "check_fields",
     "check_number",
     "check_tasks",

@@ -1,4 +1,7 @@
-"""The sections of the system's configuration. A field carries its unit in its name, its range in its definition."""
+"""The sections of the system's configuration but for the channel.
+
+A field carries its unit in its name, its range in its definition.
+"""
 
 from __future__ import annotations
 
@@ -56,37 +59,6 @@ def check_tasks(name: str, tasks: Sequence[TaskConfig | Mapping[str, Any]]) -> t
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelConfig(Checked):
-    """The uplink channel. A gain is path gain x shadowing x Rayleigh fading.
-
-    Attributes:
-        power_to_noise: Transmit power over noise power p/N0, linear: the signal to noise ratio at unit gain (eq. 8).
-        path_gain_low: Lower end of the uniform distribution of a user's path gain, drawn once an episode.
-        path_gain_high: Its upper end.
-        fading_correlation_time_s: Time constant T_c of Ornstein-Uhlenbeck fading: the coefficient's autocorrelation is
-            ``exp(-dt / T_c)`` in real time, so what a controller sees at the start of a round has aged when the upload
-            begins. 0 means block fading: independent in every round, constant within it, and known.
-        shadowing_std_db: Standard deviation of log-normal shadowing.
-        shadowing_correlation_time_s: Time constant of the shadowing, Ornstein-Uhlenbeck in dB.
-    """
-
-    power_to_noise: float = real(1e-6, 1e20)
-    path_gain_low: float = real(1e-20, 1e6, default=0.2)
-    path_gain_high: float = real(1e-20, 1e6, default=0.5)
-    fading_correlation_time_s: float = real(1e-6, 1e18, off=True, default=0.0)
-    shadowing_std_db: float = real(0.0, 20.0, default=0.0)
-    shadowing_correlation_time_s: float = real(1e-6, 1e9, default=14.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.path_gain_high < self.path_gain_low:
-            raise ConfigError(
-                f"ChannelConfig.path_gain_high must be at least path_gain_low={self.path_gain_low:g}, "
-                f"got {self.path_gain_high!r}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class LiveConfig(Checked):
     """Two language models that share a tokenizer, and what users ask of them. Needs the extra ``live``.
 
@@ -122,8 +94,8 @@ class RequestConfig(Checked):
         tasks: The tasks; each user draws one, uniformly, at the start of an episode.
         acceptance_spread: How much of each task's ``acceptance_std`` its requests have: 0 gives every request the
             task's mean (the paper's experiments), 1 the measured spread, hidden from the controller.
-        drift_share: Share of a request's (Gaussian) acceptance variate that drifts while its text grows; the rest
-            stays for the whole request. The marginal mean and spread do not depend on it.
+        drift_share: Share of a request's (Gaussian) acceptance variate that drifts from token to token; the rest stays
+            for the whole request. The marginal mean and spread do not depend on it.
         drift_correlation_tokens: Tokens over which the drifting part's autocorrelation falls to 1/e.
         prompts_per_user: Length of a user's list of prompts.
         tokens_low: Fewest tokens that a request asks for.

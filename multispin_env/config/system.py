@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from multispin_env.config.sections import ChannelConfig, HeatConfig, RequestConfig
+from multispin_env.config.channel import CHANNEL_CONFIGS, ChannelConfig, channel_config
+from multispin_env.config.sections import HeatConfig, RequestConfig
 from multispin_env.config.validation import Checked, ConfigError, from_mapping, real, shown, whole
 
 
@@ -22,6 +23,9 @@ class SystemConfig(Checked):
         max_draft_length: Longest draft, L_max.
         verification_fixed_s: T_fix of eq. 7.
         verification_per_user_s: T_lin of eq. 7.
+        verification_per_token_s: Time that each token adds beyond those that are free (ours: the paper's server is
+            measured where the lengths do not count).
+        verification_free_tokens: Tokens of a batch, each user's draft and one more, that cost nothing by themselves.
         drafting_latency_s: Time a rested device takes to draft one token, the mean over users of T^S.
         drafting_latency_spread: Users' latencies are uniform within this fraction around the mean.
         episode_rounds: Rounds in an episode.
@@ -36,6 +40,8 @@ class SystemConfig(Checked):
     max_draft_length: int = whole(1, 10_000, default=25)
     verification_fixed_s: float = real(0.0, 1e4)
     verification_per_user_s: float = real(1e-9, 1e4)
+    verification_per_token_s: float = real(0.0, 1e4, default=0.0)
+    verification_free_tokens: int = whole(0, 1_000_000_000, default=0)
     drafting_latency_s: float = real(1e-6, 1e4)
     drafting_latency_spread: float = real(0.0, 0.99, default=0.15)
     episode_rounds: int = whole(1, 10_000_000, default=200)
@@ -45,13 +51,13 @@ class SystemConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "channel", from_mapping(ChannelConfig, self.channel, "channel"))
+        object.__setattr__(self, "channel", channel_config(self.channel))
         object.__setattr__(self, "requests", from_mapping(RequestConfig, self.requests, "requests"))
         object.__setattr__(self, "heat", from_mapping(HeatConfig, self.heat, "heat"))
 
     @property
     def verification_latency_s(self) -> float:
-        """Time to verify the batch of all users (eq. 7)."""
+        """Time to verify the batch of all users (eq. 7), without what tokens add."""
         return self.verification_fixed_s + self.num_users * self.verification_per_user_s
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +68,8 @@ class SystemConfig(Checked):
         values = dataclasses.asdict(self)
         values["requests"] = {name: value for name, value in values["requests"].items() if value is not None}
         values["requests"]["tasks"] = list(values["requests"]["tasks"])
+        if "speeds_m_s" in values["channel"]:
+            values["channel"]["speeds_m_s"] = list(values["channel"]["speeds_m_s"])
         return values
 
     @classmethod
@@ -76,6 +84,8 @@ class SystemConfig(Checked):
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some fields changed; nested sections may be given in part.
 
+        A channel of another kind takes over what it has in common with the one before.
+
         Args:
             changes: Field names to new values, for instance ``{"num_users": 5, "channel": {"shadowing_std_db": 0}}``.
 
@@ -84,7 +94,13 @@ class SystemConfig(Checked):
         """
         if not isinstance(changes, Mapping):
             raise ConfigError(f"config must be a dict of SystemConfig's fields, got {shown(changes)}")
-        return self.from_dict(_merged(self.to_dict(), changes))
+        values = self.to_dict()
+        channel = changes.get("channel")
+        kind = channel.get("kind") if isinstance(channel, Mapping) else None
+        if isinstance(kind, str) and kind in CHANNEL_CONFIGS:
+            names = [item.name for item in dataclasses.fields(CHANNEL_CONFIGS[kind])]
+            values["channel"] = {name: value for name, value in values["channel"].items() if name in names}
+        return self.from_dict(_merged(values, changes))
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

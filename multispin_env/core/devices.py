@@ -6,15 +6,27 @@ import numpy as np
 
 from multispin_env.config import SystemConfig
 from multispin_env.core.equations import FloatArray
+from multispin_env.core.features import Feature
 from multispin_env.core.streams import Streams
 
 
 class Devices:
-    """Drafting latencies of every environment's users (eq. 2), and the heat that slows them."""
+    """Drafting latencies of every environment's users (eq. 2), and the heat that slows them.
+
+    Attributes:
+        drafting_latency_s: Time in which each device drafts a token now, (num_envs, num_users).
+        heat: Heat of each device, (num_envs, num_users).
+    """
 
     def __init__(self, config: SystemConfig) -> None:
         self._config = config
         self._heats = config.heat.slowdown > 0.0
+
+    @classmethod
+    def features(cls, config: SystemConfig) -> tuple[Feature, ...]:
+        """What devices add to a round's features."""
+        slowest_s = config.drafting_latency_s * (1.0 + config.drafting_latency_spread) * (1.0 + config.heat.slowdown)
+        return (Feature("drafting_latency_s", config.drafting_latency_s, slowest_s),)
 
     def reset(self, streams: Streams) -> None:
         """Draws each device's latency; every device starts rested."""

@@ -56,6 +56,25 @@ def verification_latency_s(num_users: int, fixed_s: float, per_user_s: float) ->
     return fixed_s + num_users * per_user_s
 
 
+def token_verification_s(draft_length: ArrayLike, per_token_s: float, free_tokens: int) -> FloatArray:
+    """What the tokens of a batch add to its verification (ours), in seconds.
+
+    It is ``per_token_s * max(0, sum_k (L_k + 1) - free_tokens)``: the server reads a user's drafts and the token before
+    them.
+
+    Args:
+        draft_length: Drafted tokens, (..., users).
+        per_token_s: Time of a token.
+        free_tokens: Tokens that the batch verifies in the time of eq. 7.
+
+    Returns:
+        Seconds, (...).
+    """
+    draft_length = np.asarray(draft_length)
+    tokens = np.sum(draft_length, axis=-1) + draft_length.shape[-1]
+    return per_token_s * np.maximum(tokens - free_tokens, 0)
+
+
 def expected_tokens(acceptance_rate: ArrayLike, draft_length: ArrayLike) -> FloatArray:
     """Expected tokens gained, ``(1 - alpha^(L+1)) / (1 - alpha)``, the server's own token included (eq. 12).
 
@@ -83,7 +102,7 @@ def goodput(
     Args:
         tokens: Tokens per user, expected or realised, shape ``(..., users)``.
         multi_access_latency_s: Time until the slowest draft has arrived, T_ma, shape ``(...)``.
-        verification_latency_s: Time of the batched verification.
+        verification_latency_s: Time of the batched verification, shape ``(...)`` or a number.
 
     Returns:
         Tokens of all users over the round's duration, shape ``(...)``.

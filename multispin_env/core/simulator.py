@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from multispin_env.config import SystemConfig, check_number, shown, whole
-from multispin_env.core.channel import make_channel
+from multispin_env.core.channel import CHANNELS, make_channel
 from multispin_env.core.devices import Devices
-from multispin_env.core.equations import Allocation, FloatArray, IntArray, goodput, upload_latency_s
-from multispin_env.core.requests import GenerationState, make_requests
+from multispin_env.core.equations import Allocation, FloatArray, IntArray, goodput, token_verification_s
+from multispin_env.core.features import Feature
+from multispin_env.core.requests import GenerationState, RequestModel, make_requests
 from multispin_env.core.streams import Streams
 from multispin_env.core.view import RoundView, TrueView
 
@@ -25,9 +27,9 @@ class RoundOutcome:
         allocation: The decision that was played.
         tokens: Tokens gained, (num_envs, num_users).
         drafting_s: Drafting time of each user, (num_envs, num_users) (eq. 2).
-        upload_s: Upload time of each user, (num_envs, num_users) (eq. 9).
+        upload_s: Upload time of each user, (num_envs, num_users); with block fading eq. 9.
         multi_access_s: Time until the slowest draft arrived, (num_envs,).
-        verification_s: Time of the batched verification (eq. 7).
+        verification_s: Time of the batched verification, (num_envs,) (eq. 7, and what tokens add).
         latency_s: The round's duration, (num_envs,).
         goodput: Realised tokens of all users per second, (num_envs,) (eq. 13).
         generation_states: Each environment's users' texts as the round left them; None where no text is written.
@@ -38,10 +40,17 @@ class RoundOutcome:
     drafting_s: FloatArray
     upload_s: FloatArray
     multi_access_s: FloatArray
-    verification_s: float
+    verification_s: FloatArray
     latency_s: FloatArray
     goodput: FloatArray
     generation_states: tuple[tuple[GenerationState, ...], ...] | None
+
+
+@lru_cache(maxsize=64)
+def round_features(config: SystemConfig) -> tuple[Feature, ...]:
+    """What a view of this system shows of each user as numbers, in the order of observations."""
+    channel = CHANNELS[config.channel.kind].features(config.channel)
+    return Devices.features(config) + channel + RequestModel.features(config)
 
 
 class Simulator:
@@ -81,7 +90,9 @@ class Simulator:
         self._channel.reset(streams)
         self._devices.reset(streams)
         self._requests.reset(streams)
-        self._observed = self._channel.begin_round()
+        self._time_s = np.zeros((self.num_envs, 1))
+        self._last_upload = np.zeros((self.num_envs, self.config.num_users))
+        self._channel.begin_round(self._time_s)
         self._rounds_left = self.config.episode_rounds
 
     def view(self) -> RoundView:
@@ -98,14 +109,11 @@ class Simulator:
         Raises:
             RuntimeError: There was no reset.
         """
-        revealed = self._revealed()
-        drafting_latency_s = self._devices.drafting_latency_s
         return TrueView(
-            **revealed,
+            **self._revealed(),
             acceptance_rate=self._requests.acceptance_rate,
-            spectral_efficiency_at_upload=lambda draft_length: self._channel.spectral_efficiency_at_upload(
-                draft_length * drafting_latency_s
-            ),
+            environments=np.arange(self.num_envs),
+            channel=self._channel.spectral_efficiency_at,
         )
 
     def step(self, allocation: Allocation) -> RoundOutcome:
@@ -126,17 +134,20 @@ class Simulator:
         self._check_allocation(allocation)
         config, draft_length = self.config, allocation.draft_length
         drafting_s = draft_length * self._devices.drafting_latency_s
-        efficiency = self._channel.upload(drafting_s)
+        bits = draft_length * config.payload_bits
         bandwidth_hz = config.bandwidth_hz * allocation.bandwidth_share
-        upload_s = upload_latency_s(draft_length, config.payload_bits, bandwidth_hz, efficiency)
+        upload_s = self._channel.upload_s(self._time_s + drafting_s, bits, bandwidth_hz)
         multi_access_s = np.max(drafting_s + upload_s, axis=-1)
-        verification_s = config.verification_latency_s
+        verification_s = config.verification_latency_s + token_verification_s(
+            draft_length, config.verification_per_token_s, config.verification_free_tokens
+        )
         latency_s = multi_access_s + verification_s
 
         tokens = self._requests.verify(draft_length)
-        self._channel.end_round(drafting_s, latency_s)
         self._devices.end_round(drafting_s, latency_s)
-        self._observed = self._channel.begin_round()
+        self._last_upload = bits / (bandwidth_hz * upload_s)
+        self._time_s = self._time_s + latency_s[:, np.newaxis]
+        self._channel.begin_round(self._time_s)
         self._rounds_left = rounds_left - 1
         return RoundOutcome(
             allocation=allocation,
@@ -155,9 +166,14 @@ class Simulator:
         requests = self._requests
         return {
             "config": self.config,
+            "csi": self._channel.csi,
+            "doppler_known": self._channel.doppler_known,
+            "time_s": self._time_s,
             "drafting_latency_s": self._devices.drafting_latency_s,
-            "observed_spectral_efficiency": self._observed,
-            "long_term_spectral_efficiency": self._channel.long_term_spectral_efficiency(),
+            "observed_spectral_efficiency": self._channel.observed_spectral_efficiency,
+            "long_term_spectral_efficiency": self._channel.long_term_spectral_efficiency,
+            "doppler_hz": self._channel.doppler_hz,
+            "last_upload_spectral_efficiency": self._last_upload,
             "task_acceptance_mean": requests.task_acceptance_mean,
             "task_acceptance_std": requests.task_acceptance_std,
             "request_tested": requests.request_tested,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from multispin_env.config import SystemConfig
 from multispin_env.core.equations import FloatArray, IntArray
@@ -19,9 +20,15 @@ class RoundView:
 
     Attributes:
         config: The system's constants.
+        csi: What the observed rates tell of those of the uploads: ``exact``, they are these rates, or ``outdated``, the
+            channel moves on while devices draft and send.
+        time_s: Time since the reset, (num_envs, 1).
         drafting_latency_s: Time in which each device drafts a token now, reported by the device.
         observed_spectral_efficiency: Measured at the start of the round, bit/s/Hz.
         long_term_spectral_efficiency: At the gain averaged over the fading (path gain and shadowing), bit/s/Hz.
+        doppler_known: Whether the server has an estimate of each user's Doppler shift.
+        doppler_hz: This estimate, of the largest shift; 0 where there is none.
+        last_upload_spectral_efficiency: Mean over the last round's upload, bit/s/Hz; 0 in the first round.
         task_acceptance_mean: Mean acceptance over the prompts of the user's task.
         task_acceptance_std: Its standard deviation over prompts; 0 where every request has the mean.
         request_tested: Drafts of the running request that verification has decided: the accepted ones and every first
@@ -32,9 +39,14 @@ class RoundView:
     """
 
     config: SystemConfig
+    csi: str
+    doppler_known: bool
+    time_s: FloatArray
     drafting_latency_s: FloatArray
     observed_spectral_efficiency: FloatArray
     long_term_spectral_efficiency: FloatArray
+    doppler_hz: FloatArray
+    last_upload_spectral_efficiency: FloatArray
     task_acceptance_mean: FloatArray
     task_acceptance_std: FloatArray
     request_tested: IntArray
@@ -61,21 +73,30 @@ class TrueView(RoundView):
     """A view that also holds what the protocol hides.
 
     Attributes:
-        acceptance_rate: The running request's true acceptance.
-        spectral_efficiency_at_upload: Maps draft lengths (num_envs, num_users) to the spectral efficiency that uploads
-            after such drafts will find, bit/s/Hz. Valid until the next step.
+        acceptance_rate: The running request's true acceptance: the one rate that says how drafts fare in the positions
+            ahead.
+        environments: Which of the system's environments the rows are, (num_envs,).
+        channel: Maps times and ``environments`` to spectral efficiencies, see :meth:`spectral_efficiency_at`.
     """
 
     acceptance_rate: FloatArray
-    spectral_efficiency_at_upload: Callable[[IntArray], FloatArray]
+    environments: IntArray
+    channel: Callable[[ArrayLike, IntArray], FloatArray]
 
-    def take(self, environments: IntArray | slice) -> Self:
-        """The view of some environments."""
-        shape = self.acceptance_rate.shape
+    def spectral_efficiency_at(self, time_s: ArrayLike) -> FloatArray:
+        """The channel at any time since the reset, past or to come, whatever is decided.
 
-        def at_upload(draft_length: IntArray) -> FloatArray:
-            everywhere = np.ones(shape, dtype=np.int64)
-            everywhere[environments] = draft_length
-            return self.spectral_efficiency_at_upload(everywhere)[environments]
+        With block fading it is this round's at any time. Valid until the next step, with other channels until the next
+        reset.
 
-        return dataclasses.replace(super().take(environments), spectral_efficiency_at_upload=at_upload)
+        Args:
+            time_s: Times that broadcast against (..., num_envs, num_users): a number, (num_envs, 1) or more.
+
+        Returns:
+            Spectral efficiencies in bit/s/Hz, (..., num_envs, num_users).
+        """
+        return self.channel(time_s, self.environments)
+
+    def spectral_efficiency_at_upload(self, draft_length: IntArray) -> FloatArray:
+        """The same at the moments at which uploads begin after drafts of these lengths, (num_envs, num_users)."""
+        return self.spectral_efficiency_at(self.time_s + draft_length * self.drafting_latency_s)

@@ -190,7 +190,6 @@ def _round_info(outcome: RoundOutcome) -> dict[str, NDArray[Any]]:
     """The entries of ``info``: per user (num_envs, users), of the round (num_envs,); ``text`` has tuples."""
     entries = {**outcome.allocation._asdict(), **vars(outcome)}
     info: dict[str, NDArray[Any]] = {name: entries[name] for name in (*_USER_ENTRIES, *_ROUND_ENTRIES)}
-    info["verification_s"] = np.full_like(outcome.latency_s, outcome.verification_s)
     if outcome.generation_states is not None:
         info["text"] = _texts([tuple(state.text for state in own) for own in outcome.generation_states])
     return info

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.equations import spectral_efficiency
 from multispin_env.optimal.homogeneous import solve_homogeneous
 from multispin_env.optimal.problem import RoundProblem
 
@@ -31,14 +30,12 @@ class AverageRound(NamedTuple):
 def average_round(config: SystemConfig) -> AverageRound:
     """The best round of a system of average users.
 
-    Each has the mean drafting latency, the spectral efficiency at the mean path gain, and the tasks' mean acceptance.
+    Each has the mean drafting latency, the channel's average spectral efficiency, and the tasks' mean acceptance.
     """
-    channel = config.channel
-    mean_gain = 0.5 * (channel.path_gain_low + channel.path_gain_high)
     acceptance = float(np.mean([task.acceptance_mean for task in config.requests.tasks]))
     problem = RoundProblem(
         drafting_latency_s=np.full((1, config.num_users), config.drafting_latency_s),
-        spectral_efficiency=spectral_efficiency(channel.power_to_noise * mean_gain),
+        spectral_efficiency=np.float64(config.channel.average_spectral_efficiency),
         acceptance_rate=np.full((1, config.num_users), acceptance),
         payload_bits=config.payload_bits,
         bandwidth_hz=config.bandwidth_hz,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multispin_env.config import ConfigError, LiveConfig, RequestConfig
-from multispin_env.core.equations import IntArray
+from multispin_env.config import ConfigError, LiveConfig, SystemConfig
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.requests.base import GenerationState, RequestModel, draw_tasks
 from multispin_env.core.streams import Streams
 from multispin_env.speculative.prompts import read_prompts
@@ -172,17 +172,20 @@ class LiveRequests(RequestModel):
     Every lane has caches of its own, so that it is the same beside others as alone, to the last digit.
 
     Args:
-        config: Tasks, prompts and the longest request.
-        live: Models and prompts.
-        num_users: Users of a lane.
+        config: The system; its requests name tasks, models, prompts and the longest request.
     """
 
-    def __init__(self, config: RequestConfig, live: LiveConfig, num_users: int) -> None:
-        self._config = config
-        self._live = live
-        self._num_users = num_users
-        self._task_mean = np.array([task.acceptance_mean for task in config.tasks])
-        self._task_std = np.array([task.acceptance_std for task in config.tasks])
+    def __init__(self, config: SystemConfig) -> None:
+        super().__init__(config)
+        assert config.requests.live is not None
+        self._config = config.requests
+        self._live = config.requests.live
+        self._num_users = config.num_users
+
+    @property
+    def acceptance_rate(self) -> FloatArray:
+        """See :class:`RequestModel`; the task's mean."""
+        return self.task_acceptance_mean
 
     def reset(self, streams: Streams) -> None:
         """See :class:`RequestModel`.
@@ -203,7 +206,7 @@ class LiveRequests(RequestModel):
         self._prompt_seed = streams.seeds("requests.prompt", users)
         self._luck_seed = streams.seeds("requests.outcome", users)
         self._number = np.zeros(self._task.shape, dtype=np.int64)
-        self.task_acceptance_mean = self.acceptance_rate = self._task_mean[self._task]
+        self.task_acceptance_mean = self._task_mean[self._task]
         self.task_acceptance_std = self._task_std[self._task]
         self._begin_record(self._task.shape)
         self.generation_states = None

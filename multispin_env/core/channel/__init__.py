@@ -1,22 +1,22 @@
-"""Uplink channels: gains over time, and what is observed of them."""
-
-from collections.abc import Callable
+"""Uplink channels: what a user's band carries over time, and what is observed of it."""
 
 from multispin_env.config import ChannelConfig
-from multispin_env.core.channel.base import Channel
+from multispin_env.core.channel.base import EXACT, OUTDATED, Channel
 from multispin_env.core.channel.block import BlockChannel
-from multispin_env.core.channel.gauss_markov import GaussMarkovChannel
+from multispin_env.core.channel.mobility import MobilityChannel
+from multispin_env.core.channel.trace import TraceChannel
 
-__all__ = ["CHANNELS", "Channel", "make_channel"]
+__all__ = ["CHANNELS", "EXACT", "OUTDATED", "Channel", "make_channel"]
 
-# From a kind to what builds a channel of it, given the configuration, the number of users and the rounds of an episode.
-CHANNELS: dict[str, Callable[[ChannelConfig, int, int], Channel]] = {
+# From a kind to the channels of it.
+# (The section of the configuration is registered in multispin_env.config.CHANNEL_CONFIGS.)
+CHANNELS: dict[str, type[Channel]] = {
     "block": BlockChannel,
-    "gauss-markov": GaussMarkovChannel,
+    "mobility": MobilityChannel,
+    "trace": TraceChannel,
 }
 
 
 def make_channel(config: ChannelConfig, num_users: int, rounds: int) -> Channel:
     """The channel of the kind that the configuration asks for."""
-    kind = "gauss-markov" if config.fading_correlation_time_s > 0.0 else "block"
-    return CHANNELS[kind](config, num_users, rounds)
+    return CHANNELS[config.kind](config, num_users, rounds)

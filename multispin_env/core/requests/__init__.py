@@ -12,19 +12,18 @@ __all__ = ["REQUEST_MODELS", "GenerationState", "RequestModel", "make_requests"]
 
 
 def _synthetic(config: SystemConfig) -> RequestModel:
-    return SyntheticRequests(config.requests, config.num_users, config.episode_rounds)
+    return SyntheticRequests(config)
 
 
 def _replayed(config: SystemConfig) -> RequestModel:
     assert config.requests.trace is not None
-    return ReplayedRequests(config.requests, load_traces(config.requests.trace), config.num_users)
+    return ReplayedRequests(config, load_traces(config.requests.trace))
 
 
 def _live(config: SystemConfig) -> RequestModel:
     from multispin_env.speculative.live import LiveRequests  # here, as it stands above the core
 
-    assert config.requests.live is not None
-    return LiveRequests(config.requests, config.requests.live, config.num_users)
+    return LiveRequests(config)
 
 
 # From a kind to what builds requests of it.

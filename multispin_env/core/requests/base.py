@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.config import RequestConfig
+from multispin_env.config import RequestConfig, SystemConfig
 from multispin_env.core.equations import FloatArray, IntArray
+from multispin_env.core.features import Feature
 from multispin_env.core.streams import Streams
 
 
@@ -42,10 +43,12 @@ class RequestModel(ABC):
 
     Views hand the arrays out: a round puts new ones in their places and writes to none of them.
 
+    Args:
+        config: The system.
+
     Attributes:
         task_acceptance_mean: Mean acceptance over the prompts of the user's task.
         task_acceptance_std: Its standard deviation over prompts.
-        acceptance_rate: The running request's true acceptance, now.
         request_tested: Drafts of the running request that verification has decided.
         request_accepted: Drafts of the running request that were accepted.
         last_draft_length: Draft length of the last round; 0 in the first round.
@@ -55,12 +58,38 @@ class RequestModel(ABC):
 
     task_acceptance_mean: FloatArray
     task_acceptance_std: FloatArray
-    acceptance_rate: FloatArray
     request_tested: IntArray
     request_accepted: IntArray
     last_draft_length: IntArray
     last_accepted: IntArray
     generation_states: tuple[tuple[GenerationState, ...], ...] | None = None
+
+    def __init__(self, config: SystemConfig) -> None:
+        self._task_mean = np.array([task.acceptance_mean for task in config.requests.tasks])
+        self._task_std = np.array([task.acceptance_std for task in config.requests.tasks])
+
+    @classmethod
+    def features(cls, config: SystemConfig) -> tuple[Feature, ...]:
+        """What requests add to a round's features."""
+        longest, tokens_high = config.max_draft_length, config.requests.tokens_high
+        # A round decides at most one draft more than it gains tokens for, and the last round may overshoot.
+        most_tested = 2.0 * (tokens_high + longest)
+        return (
+            Feature("task_acceptance_mean", 1.0, 1.0),
+            Feature("task_acceptance_std", 1.0, 0.5),
+            Feature("request_tested", tokens_high, most_tested),
+            Feature("request_accepted", tokens_high, most_tested),
+            Feature("last_draft_length", longest, longest),
+            Feature("last_accepted", longest, longest),
+        )
+
+    @property
+    @abstractmethod
+    def acceptance_rate(self) -> FloatArray:
+        """The running request's true acceptance, now, (num_envs, num_users).
+
+        Where it varies along the text it is the one rate that says how drafts fare in the positions ahead.
+        """
 
     @abstractmethod
     def reset(self, streams: Streams) -> None:

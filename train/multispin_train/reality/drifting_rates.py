@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from multispin_env.core.processes import ornstein_uhlenbeck
 from scipy import special
 
 from multispin_env.config import RequestConfig, TaskConfig
 from multispin_env.core.equations import FloatArray, expected_tokens
-from multispin_env.core.processes import ornstein_uhlenbeck
 from multispin_env.core.requests.synthetic import SyntheticRequests, beta_parameters
 from multispin_env.core.streams import Streams
 from multispin_train.reality.drift import possible_spread

@@ -41,16 +41,6 @@ TRAINING_LANES = (16, 256)
 TRAINING_STEPS = 64
 EPISODE_CALLS = 201  # rounds of an episode and the step that resets
 ENV_ID = "multispin_env/Heterogeneous-v0"
-_NORMAL, _EXPONENTIAL = np.random.Generator.standard_normal, np.random.Generator.standard_exponential
-# What a round draws for each user: the kind and how many.
-_STILL = {"fading": (_EXPONENTIAL, 1), "outcome": (_EXPONENTIAL, 1)}
-_MOVING = {"fading": (_NORMAL, 4), "shadowing": (_NORMAL, 1), "drift": (_NORMAL, 1), "outcome": (_EXPONENTIAL, 1)}
-DRAWS: dict[str, dict[str, tuple[Callable[..., Any], int]]] = {
-    "paper": _STILL,
-    "requests": _STILL,
-    "mobile": _MOVING,
-    "thermal": _MOVING,
-}
 
 
 @dataclass(frozen=True)
@@ -112,15 +102,12 @@ def vector_environment(lanes: int, users: int, scenario: str) -> Measurement:
     return _measure("environment", name, "user-steps/s", lanes * users, lambda: env.step(actions))
 
 
-def random_number_floor(lanes: int, users: int, scenario: str) -> Measurement:
-    """The same for drawing the random numbers that the step needs, and nothing else."""
-    streams = Streams([np.random.default_rng(lane) for lane in range(lanes)])
-    draws = []
-    for stream, (draw, per_user) in DRAWS[scenario].items():
-        draws.append(RoundDraws(draw, per_user, users, EPISODE_CALLS))
-        draws[-1].reset(streams.generators(stream))
-    name = f"floor: random numbers, {scenario}, {lanes} lanes, K = {users}"
-    return _measure("environment", name, "user-steps/s", lanes * users, lambda: [some.next() for some in draws])
+def random_number_floor(lanes: int, users: int) -> Measurement:
+    """The same for drawing the random numbers that block fading needs, and nothing else."""
+    draws = RoundDraws(np.random.Generator.standard_exponential, 1, users, EPISODE_CALLS)
+    draws.reset(Streams([np.random.default_rng(lane) for lane in range(lanes)]).generators("fading"))
+    name = f"floor: random numbers of block fading, {lanes} lanes, K = {users}"
+    return _measure("environment", name, "user-steps/s", lanes * users, draws.next)
 
 
 def scalar_environment(scenario: str) -> Measurement:

@@ -78,16 +78,16 @@ def picture(
     players: dict[str, tuple[str, Callable[[], Controller]]],
     mobile: SystemConfig,
     thermal: SystemConfig,
-    ages: dict[float, SystemConfig],
+    speeds: dict[float, SystemConfig],
 ) -> None:
-    """Mean draft length and share of players against fade, acceptance, heat, and the age of what is known.
+    """Mean draft length and share of players against fade, acceptance, heat, and speed.
 
     Args:
         path: Where the PNG goes.
         players: Colours and makers of the players, by name.
         mobile: The system for fade and acceptance.
         thermal: The one for heat.
-        ages: Systems by the fading's correlation between observation and use.
+        speeds: Systems by the speed of all users, m/s.
     """
     figure, panels = new_figure(11.5, 5.4, 2, 4)
     for name, (colour, make) in players.items():
@@ -95,22 +95,24 @@ def picture(
         for column, (seen, decisions) in enumerate(((cool.fade_db, cool), (cool.acceptance, cool), (hot.heat, hot))):
             _curve(panels[column], seen, decisions.draft_length, colour, name)
             _curve(panels[4 + column], seen, decisions.relative_share, colour, name)
-        aged = [observe(make(), system) for system in ages.values()]
-        panels[3].plot(list(ages), [one.draft_length.mean() for one in aged], ".-", color=colour, label=name)
+        aged = [observe(make(), system) for system in speeds.values()]
+        panels[3].plot(list(speeds), [one.draft_length.mean() for one in aged], ".-", color=colour, label=name)
         faded = [one.relative_share[one.fade_db < np.quantile(one.fade_db, 0.25)].mean() for one in aged]
-        panels[7].plot(list(ages), faded, ".-", color=colour, label=name)
+        panels[7].plot(list(speeds), faded, ".-", color=colour, label=name)
     for panel, label in zip(
         panels[4:],
         (
             "fading observed, dB over its mean",
             "acceptance expected of the request",
             "slowdown by heat, in thermal",
-            "correlation, fading seen to used",
+            "speed of all users, m/s",
         ),
         strict=True,
     ):
         panel.set_xlabel(label, fontsize=9)
         panel.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
+    for panel in (panels[3], panels[7]):
+        panel.set_xscale("log")
     panels[0].set_ylabel("mean draft length, tokens")
     panels[4].set_ylabel("mean bandwidth share x users")
     panels[7].set_ylabel("same, deepest quarter of fades", fontsize=9)

@@ -38,13 +38,13 @@ SLOW = ("stochastic", "long-run")
 # Where systems differ from the one trained on.
 TRANSFER_CONTROLLERS = ("heterogeneous", "robust")
 
-# Numbers of users, and correlation times of the fading, beside those trained on (20 users, 1.9 s).
+# Numbers of users beside the 20 trained on, and speeds, m/s, of all users instead of a mixture of three.
 USERS = (5, 10, 40)
-CORRELATION_TIMES_S = (0.5, 1.0, 4.0, 10.0)
+SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
 # The names of these settings.
 FLAGSHIP_SETTING = "-".join(FLAGSHIP)
 USER_SETTINGS = tuple(f"users-{users}" for users in USERS)
-CORRELATION_SETTINGS = tuple(f"correlation-time-{seconds:g}" for seconds in CORRELATION_TIMES_S)
+SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
 
 # Rounds of training, by action and whether a teacher comes first. All take about a minute on one core.
 ROUNDS = {
@@ -120,11 +120,9 @@ class Plan(CheckedOptions):
             settings[f"users-{users}"] = Setting(
                 scenario, pair, changes, TRANSFER_CONTROLLERS, (*transferred, f"users-{users}")
             )
-        for correlation_time_s in CORRELATION_TIMES_S:
-            changes = {"channel": {"fading_correlation_time_s": correlation_time_s}}
-            settings[f"correlation-time-{correlation_time_s:g}"] = Setting(
-                scenario, pair, changes, TRANSFER_CONTROLLERS, transferred
-            )
+        for speed in SPEEDS_M_S:
+            changes = {"channel": {"speeds_m_s": [speed]}}
+            settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, transferred)
         return settings
 
 

@@ -1,0 +1,92 @@
+"""Users that move: Clarke fading and Gudmundson shadowing as functions of time, and uploads that follow them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from multispin_env.config import MobilityChannelConfig
+from multispin_env.core.channel.base import OUTDATED, Channel, snr_at_path_gain
+from multispin_env.core.channel.live import live_upload_s
+from multispin_env.core.channel.paths import Paths, efficiency
+from multispin_env.core.equations import FloatArray, IntArray
+from multispin_env.core.records import PLACE_BITS, clarke, gauss_markov
+from multispin_env.core.streams import Streams, UIntArray, splitmix64
+
+SPEED_OF_LIGHT_M_S = 299_792_458.0
+_DB_TO_LOG = float(np.log(10.0)) / 10.0
+# Cut off so that no fading and shadowing carries it beyond single precision.
+_SNR_RANGE = (1e-12, 1e24)
+
+
+class MobilityChannel(Channel):
+    """Path gain x shadowing x Rayleigh fading of users that move, each at a speed of its own.
+
+    Fading is Clarke's model, with the autocorrelation ``J0(2 pi f_d dt)``, shadowing Gudmundson's, with
+    ``exp(-v dt / d_corr)`` of its decibels. What is seen at the start of a round is outdated when uploads begin, and
+    an upload goes on until the integral of its rate is what it has to send.
+    """
+
+    csi = OUTDATED
+
+    def __init__(self, config: MobilityChannelConfig, num_users: int, rounds: int) -> None:
+        self._config = config
+        self._num_users = num_users
+        self.doppler_known = config.doppler_known
+
+    def reset(self, streams: Streams) -> None:
+        """See :class:`Channel`; draws path gains, speeds, and where each path enters its record."""
+        config, users = self._config, self._num_users
+        self._shape = streams.num_envs, users
+        snr = snr_at_path_gain(config, streams, users)
+        speeds = np.array(config.speeds_m_s)
+        speed = speeds[(streams.uniform("channel.speed", users) * len(speeds)).astype(np.int64)].ravel()
+        antenna = np.arange(config.receive_antennas, dtype=np.uint64)[:, np.newaxis]
+        self._true_doppler_hz = doppler_hz(config, speed)
+        self._paths = Paths(
+            snr=np.clip(snr.ravel(), *_SNR_RANGE).astype(np.float32),
+            fading_place=_places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
+            fading_rate=self._true_doppler_hz * clarke().places_per_unit,
+            shadowing_place=_places(streams.seeds("channel.shadowing", users).ravel()),
+            shadowing_rate=speed * (gauss_markov().places_per_unit / config.shadowing_decorrelation_m),
+            shadowing_scale=np.float32(_DB_TO_LOG * config.shadowing_std_db),
+        )
+        known = self._true_doppler_hz if config.doppler_known else np.zeros_like(speed)
+        self.doppler_hz = known.reshape(self._shape)
+
+    def begin_round(self, time_s: FloatArray) -> None:
+        """See :class:`Channel`."""
+        time = np.broadcast_to(time_s, self._shape).ravel()
+        snr = self._paths.shadowed_snr(time)
+        observed = efficiency(snr * self._paths.fading_power(time))
+        long_term = efficiency(snr * np.float32(self._config.receive_antennas))
+        self.observed_spectral_efficiency = observed.astype(np.float64).reshape(self._shape)
+        self.long_term_spectral_efficiency = long_term.astype(np.float64).reshape(self._shape)
+
+    def upload_s(self, start_s: FloatArray, bits: FloatArray, bandwidth_hz: FloatArray) -> FloatArray:
+        """See :class:`Channel`."""
+        bits_per_hz = bits / bandwidth_hz
+        seen_s, long_term_s = (
+            bits_per_hz / rate for rate in (self.observed_spectral_efficiency, self.long_term_spectral_efficiency)
+        )
+        flat = (values.ravel() for values in (start_s, bits_per_hz, seen_s, long_term_s))
+        return live_upload_s(self._paths, *flat, self._true_doppler_hz).reshape(self._shape)
+
+    def spectral_efficiency_at(self, time_s: ArrayLike, environments: IntArray) -> FloatArray:
+        """See :class:`Channel`."""
+        rows = np.arange(np.prod(self._shape)).reshape(self._shape)[environments]
+        time = np.asarray(time_s, dtype=np.float64)
+        time = np.broadcast_to(time, np.broadcast_shapes(time.shape, rows.shape))
+        flat = time.reshape(*time.shape[:-2], -1)
+        paths = self._paths.take(rows.ravel())
+        return paths.spectral_efficiency(flat).astype(np.float64).reshape(time.shape)
+
+
+def doppler_hz(config: MobilityChannelConfig, speed_m_s: FloatArray) -> FloatArray:
+    """Largest Doppler shift at a speed, ``v f_c / c``."""
+    return speed_m_s * (config.carrier_frequency_hz / SPEED_OF_LIGHT_M_S)
+
+
+def _places(bits: UIntArray) -> IntArray:
+    """Places in a record, uniform."""
+    return (bits >> np.uint64(64 - PLACE_BITS)).astype(np.int64)
