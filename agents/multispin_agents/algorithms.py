@@ -22,7 +22,7 @@ from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SystemConfig
 from multispin_env.envs.checks import check_choice
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 
 # What may be nothing, and what is a share.
 _FROM_ZERO = ("discount", "gae_lambda", "entropy_weight", "value_weight")

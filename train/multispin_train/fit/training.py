@@ -44,7 +44,7 @@ from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
