@@ -16,7 +16,6 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from multispin_agents import AGENTS
-from multispin_agents.layers import LAYERS, VectorResidualAction
 from multispin_agents.networks import Shape
 from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
@@ -246,12 +245,13 @@ def make_training_env(config: SystemConfig, layer: str, lanes: int) -> SB3VecEnv
     Raises:
         ValueError: There is no such layer.
     """
-    check_choice("action", layer, tuple(LAYERS))
     env: Any = gym.make_vec(
-        "multispin_env/Heterogeneous-v0", num_envs=lanes, autoreset_mode="SameStep", config=config.to_dict()
+        "multispin_env/Heterogeneous-v0",
+        num_envs=lanes,
+        autoreset_mode="SameStep",
+        config=config.to_dict(),
+        action=layer,
     )
-    if layer == "residual":
-        env = VectorResidualAction(env)
     return SB3VecEnv(LongRunReward(env))
 
 

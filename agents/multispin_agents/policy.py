@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from multispin_baselines import Controller
 
-from multispin_agents.layers import LAYERS
 from multispin_agents.networks import Actor, Memory, Shape
 from multispin_env import Allocation, RoundView, SystemConfig
+from multispin_env.envs.actions import ACTIONS, make_action_codec
 from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 
@@ -36,7 +36,7 @@ class LearnedController(Controller):
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
         self.name = name  # type: ignore[misc]
-        self.layer = check_choice("action", layer, tuple(LAYERS))
+        self.layer = check_choice("action", layer, tuple(ACTIONS))
         self.trained_on = config
         self._actor = actor
         self._memory: Memory | None = None
@@ -95,6 +95,7 @@ class LearnedController(Controller):
         if self._checked is not view.config:
             self._check(view.config)
             self._checked = view.config
+            self._codec = make_action_codec(self.layer, view.config)
         lanes = len(view.drafting_latency_s)
         if self._memory is not None and self._memory[0].shape[1] != lanes:
             raise ValueError(
@@ -104,7 +105,7 @@ class LearnedController(Controller):
         with torch.inference_mode():
             observations = torch.from_numpy(ObservationCodec(view.config).encode(view))
             actions, self._memory = self._actor.mean_action(observations, self._memory)
-        return LAYERS[self.layer](np.clip(actions.numpy(), -1.0, 1.0), view)
+        return self._codec.decode(np.clip(actions.numpy(), -1.0, 1.0), view)
 
     def _check(self, config: SystemConfig) -> None:
         shape, trained = self._actor.shape, self.trained_on

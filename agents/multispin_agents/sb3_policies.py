@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import (
@@ -19,30 +20,48 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
-from multispin_agents.layers import NUMBERS_PER_USER
-from multispin_agents.networks import NUM_INPUTS, Actor, ActorCritic, Critic, Memory, Shape, numbers, user_inputs
+from multispin_agents.networks import (
+    NUM_INPUTS,
+    NUMBERS_PER_USER,
+    Actor,
+    ActorCritic,
+    Critic,
+    Memory,
+    Shape,
+    numbers,
+    user_inputs,
+)
 
 # Bounds of the logarithm of the standard deviations that SAC's actor gives, before the squashing.
 _LOG_STD_RANGE = (-6.0, 1.0)
 
 
 class AllocationPolicy(ActorCriticPolicy):
-    """A Gaussian policy around an :class:`~agents.networks.ActorCritic`, for PPO.
+    """A Gaussian policy around an :class:`~multispin_agents.networks.ActorCritic`, for PPO.
 
-    The standard deviation is shared by the users, one for each kind of number.
+    ``PPO(AllocationPolicy, env)`` is enough for ``direct`` and ``residual`` actions, in any scenario and with any
+    number of users. The standard deviation is shared by the users, one for each kind of number.
 
     Args:
-        shape: The fields of a :class:`~agents.networks.Shape`.
+        shape: The fields of a :class:`~multispin_agents.networks.Shape`. By default a small equivariant network in the
+            units of the scenarios: give it where the configuration changes ``tokens_high`` or ``max_draft_length``.
         initial_std: Standard deviation of the first actions.
         *arguments: As stable-baselines3 gives them.
         **options: Likewise.
     """
 
-    def __init__(self, *arguments: Any, shape: dict[str, Any], initial_std: float, **options: Any) -> None:
-        self._shape = Shape(**shape)
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        *arguments: Any,
+        shape: dict[str, Any] | None = None,
+        initial_std: float = 0.3,
+        **options: Any,
+    ) -> None:
+        self._shape = Shape.of_observations(spaces.flatdim(observation_space)) if shape is None else Shape(**shape)
         self._initial_std = initial_std
         # Not `super()`: sb3-contrib's recurrent policy, a base of ours with memory, would make LSTMs of its own.
-        ActorCriticPolicy.__init__(self, *arguments, **options)
+        ActorCriticPolicy.__init__(self, observation_space, *arguments, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = ActorCritic(self._shape)

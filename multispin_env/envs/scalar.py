@@ -170,9 +170,7 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
         """
         return self._returned(self._system.step(action))
 
-    def step_allocation(
-        self, allocation: Allocation
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step_allocation(self, allocation: Allocation) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Plays one round by an allocation itself, whose arrays are (users,), or (1, users) as controllers return them.
 
         It is ``step`` but for the decoding, and so has no distortion: no allocation is out of its reach.

@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
@@ -17,7 +16,6 @@ from multispin_env.envs.actions import check_allocation, make_action_codec
 from multispin_env.envs.observations import ObservationCodec
 from multispin_env.envs.rewards import make_reward
 from multispin_env.scenarios import make_config
-
 
 # Observations (num_envs, numbers), rewards (num_envs,) and the info of a round.
 Step: TypeAlias = tuple[NDArray[np.float32], FloatArray, dict[str, NDArray[Any]]]

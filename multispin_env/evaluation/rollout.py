@@ -93,7 +93,7 @@ def play(
             begin = time.perf_counter()
             timed_one.act(alone)
             decision_s[lane].append(time.perf_counter() - begin)
-        _, _, _, _, info = env.step(env.encode_action(controller.act(view)))
+        _, _, _, _, info = env.step_allocation(controller.act(view))
         tokens += info["tokens"]
         seconds += info["latency_s"]
         goodput += info["goodput"]

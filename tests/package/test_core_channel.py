@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multispin_env.core.channel.gauss_markov import GaussMarkovFading, power
+from multispin_env.core.processes import ornstein_uhlenbeck
 
 from multispin_env.config import ChannelConfig
 from multispin_env.core.channel import make_channel
-from multispin_env.core.channel.gauss_markov import GaussMarkovFading, power
-from multispin_env.core.processes import ornstein_uhlenbeck
 from multispin_env.core.streams import Streams
 
 SHAPE = ENVIRONMENTS, USERS = 3, 4

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from multispin_agents import AGENTS, NETWORKS
-from multispin_agents.layers import LAYERS
 from multispin_baselines import CONTROLLERS
 from rich.console import Console
 from rich.markdown import Markdown
@@ -94,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument(
         "--action",
-        choices=list(LAYERS),
+        choices=["direct", "residual"],
         default="residual",
         help="what the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the "
         "closed form is told, where zeros are the closed form (residual; default)",
@@ -139,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_pair(searching)
     searching.add_argument("--agent", choices=AGENTS, default="ppo", help="as for fit (default: %(default)s)")
     searching.add_argument(
-        "--action", choices=list(LAYERS), default="residual", help="as for fit (default: %(default)s)"
+        "--action", choices=["direct", "residual"], default="residual", help="as for fit (default: %(default)s)"
     )
     searching.add_argument(
         "--network", choices=NETWORKS, default="equivariant", help="as for fit (default: %(default)s)"
