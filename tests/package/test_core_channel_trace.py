@@ -87,7 +87,7 @@ def test_a_bad_table_is_refused_with_the_line(text, message, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.up cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.up cannot be read: No such file"):
         opened(str(tmp_path / "nowhere.up"))
 
 

@@ -5,11 +5,11 @@ Every seed is fixed, so that a result never changes; tolerances are four standar
 
 import numpy as np
 import pytest
+from multispin_env.core.channel.gauss_markov import GaussMarkovFading
 from scipy import special, stats
 
 from multispin_env import MODEL_PAIRS, PAPER_PAIRS, make_config
 from multispin_env.config import RequestConfig, TaskConfig
-from multispin_env.core.channel.gauss_markov import GaussMarkovFading
 from multispin_env.core.equations import expected_tokens, signal_to_noise_ratio
 from multispin_env.core.requests.synthetic import SyntheticRequests, accepted_tokens, beta_parameters
 from multispin_env.core.streams import Streams
