@@ -37,7 +37,7 @@ def _text(view: RoundView, outcome: RoundOutcome | None, index: int) -> str:
         lines = [
             f"goodput {outcome.goodput[index]:.1f} tok/s: {outcome.tokens[index].sum()} tokens in "
             f"{outcome.latency_s[index]:.3f} s ({outcome.multi_access_s[index]:.3f} s multi-access, "
-            f"{outcome.verification_s:.3f} s verification)",
+            f"{outcome.verification_s[index]:.3f} s verification)",
             "user  length  share %  draft s  upload s  tokens",
         ]
         slowest = int(np.argmax(finish_s))

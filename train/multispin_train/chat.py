@@ -250,7 +250,7 @@ def _times(outcome: RoundOutcome) -> Text:
     last = _straggler(outcome)
     return _line(
         f"{outcome.latency_s[0]:.3f} s: user {last} drafted {outcome.drafting_s[0, last]:.3f} s and uploaded "
-        f"{outcome.upload_s[0, last]:.3f} s, verification {outcome.verification_s:.3f} s"
+        f"{outcome.upload_s[0, last]:.3f} s, verification {outcome.verification_s[0]:.3f} s"
     )
 
 
