@@ -69,11 +69,11 @@ def equal_shares(length, users):
 # The checks that the other scenarios pass
 
 
-@pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
+@pytest.mark.parametrize("action", ["direct", "lengths", "residual"])
 @pytest.mark.parametrize("env_id", IDS)
 @pytest.mark.parametrize("check", [check_env, env_checker.check_env], ids=["gymnasium", "stable_baselines3"])
-def test_the_checks_pass_without_a_warning(check, env_id, bandwidth):
-    check(gym.make(env_id, **LIVE, bandwidth=bandwidth).unwrapped)
+def test_the_checks_pass_without_a_warning(check, env_id, action):
+    check(gym.make(env_id, **LIVE, action=action).unwrapped)
 
 
 def test_twins_agree_and_a_seed_starts_the_same_episode_again():

@@ -94,7 +94,8 @@ def _train(
         rows.append(_row(name, seed, agent.num_timesteps, _agent_goodput(agent, recipe, world), reference, cpu_s))
         row = rows[-1]
         say(
-            f"{name} seed {seed} {row.timesteps:8d} steps {row.goodput_tok_s:6.1f} tok/s {row.gain:+.3f} {row.cpu_s:.0f} s"
+            f"{name}, seed {seed}, {row.timesteps} steps, {row.cpu_s:.0f} s: "
+            f"{row.goodput_tok_s:.1f} tok/s, {row.gain:+.3f}"
         )
 
     env = make_sb3_vec_env(ENV_ID, recipe.num_envs, action=recipe.action, reward="time-priced", **world)
