@@ -10,10 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from multispin_env.config import SystemConfig
+from multispin_env.config import SystemConfig, shown
 from multispin_env.profiles import load_model_pair, load_traces
 
-# Ours: fitted to figures 6 to 8 by `python -m train calibrate`. The paper prints N0 but no transmit power, and an
+# Ours: fitted to figures 6 to 8 by `multispin calibrate`. The paper prints N0 but no transmit power, and an
 # ordinary handset's power over the printed N0 would give 28 bit/s/Hz, at which the paper's gains cannot occur.
 POWER_TO_NOISE = 160.0
 
@@ -34,7 +34,7 @@ _MOBILE: dict[str, Any] = {
     },
     "requests": {
         "acceptance_spread": 1.0,
-        # Ours, by `python -m train reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
+        # Ours, by `multispin reality` (docs/reality): .86 [.82, .94] of smollm2's variate drifts, over 5.4
         # [3.3, 16.8] tokens, of the tiny pair's .97 over 2.4. The Pr(accepted >= k) published of Qwen2.5-0.5B -> 7B
         # (.61 .46 .39 .31 .28 .25 .19 .16 .14 .11; development log of arXiv 2606.20591) is met best by .9 to 1 over 5
         # tokens, with a spread of .34, about that of Table I.
@@ -63,7 +63,7 @@ _TRACE = _MOBILE
 _LIVE: dict[str, Any] = _MOBILE | {
     "requests": _MOBILE["requests"]
     | {
-        # Ours: `python -m train measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
+        # Ours: `multispin measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
         # prompts, all entries uploaded.
         "tasks": [
             {"name": "signature", "acceptance_mean": 0.766, "acceptance_std": 0.044},
@@ -87,23 +87,26 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 def make_config(
     scenario: str = "paper",
     model_pair: str | os.PathLike[str] = "llama2",
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | SystemConfig | None = None,
 ) -> SystemConfig:
     """The system of a scenario and a model pair.
 
     Args:
         scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests, or
             ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's. For models of
-            your own change ``requests.live``, and ``requests.tasks`` to what ``python -m train measure`` found.
+            your own change ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
         model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
-        config: Fields of ``SystemConfig`` to change; nested sections may be given in part.
+        config: Fields of ``SystemConfig`` to change, nested sections in part where wanted, or a whole ``SystemConfig``,
+            which is returned as it is: scenario and model pair then decide nothing.
 
     Raises:
         ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
     """
     if not isinstance(scenario, str) or scenario not in SCENARIOS:
-        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {scenario!r}")
+        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
     pair = load_model_pair(model_pair)
+    if isinstance(config, SystemConfig):
+        return config
     system = SystemConfig.from_dict(
         {
             "payload_bits": pair.payload_bits,
@@ -121,4 +124,4 @@ def make_config(
     if scenario == "live":
         uploaded = {"retained_entries": pair.retained_entries, "probability_bits": pair.probability_bits}
         system = system.updated({"requests": {"live": uploaded}})
-    return system.updated(config or {})
+    return system.updated({} if config is None else config)

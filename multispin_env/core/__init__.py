@@ -1,6 +1,6 @@
-"""The system: pure batched NumPy over (lanes, users), without Gymnasium."""
+"""The system: pure batched NumPy over (num_envs, num_users), without Gymnasium."""
 
-from multispin_env.core.round import Allocation
+from multispin_env.core.equations import Allocation
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
+from multispin_env.core.streams import Streams
 
 
 class Devices:
-    """Drafting latencies of every lane's users (eq. 2), and the heat that slows them."""
+    """Drafting latencies of every environment's users (eq. 2), and the heat that slows them."""
 
     def __init__(self, config: SystemConfig) -> None:
         self._config = config
         self._heats = config.heat.slowdown > 0.0
 
-    def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """Draws each device's latency; every device starts rested. One generator a lane."""
+    def reset(self, streams: Streams) -> None:
+        """Draws each device's latency; every device starts rested."""
         config = self._config
-        low, high = 1.0 - config.drafting_latency_spread, 1.0 + config.drafting_latency_spread
-        factor = np.stack([g.uniform(low, high, config.num_users) for g in generators])
-        self._rested_latency_s = config.drafting_latency_s * factor
+        deviation = 2.0 * streams.uniform("devices.latency", config.num_users) - 1.0
+        self._rested_latency_s = config.drafting_latency_s * (1.0 + config.drafting_latency_spread * deviation)
         self.drafting_latency_s: FloatArray = self._rested_latency_s
-        self.heat: FloatArray = np.zeros_like(factor)
+        self.heat: FloatArray = np.zeros_like(deviation)
 
     def end_round(self, drafting_s: FloatArray, duration_s: FloatArray) -> None:
         """Heats and cools the devices over a round.
@@ -32,8 +30,8 @@ class Devices:
         Heat relaxes towards the share of the round spent drafting, which stands for the mean power over it.
 
         Args:
-            drafting_s: Time that each device drafted, (lanes, users).
-            duration_s: The round's duration, (lanes,).
+            drafting_s: Time that each device drafted, (num_envs, num_users).
+            duration_s: The round's duration, (num_envs,).
         """
         if not self._heats:
             return

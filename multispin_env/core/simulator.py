@@ -1,4 +1,4 @@
-"""Reset and step of all lanes: composes channel, devices, requests and the equations of a round."""
+"""Reset and step of all environments: composes channel, devices, requests and the equations of a round."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from multispin_env.config import RequestConfig, SystemConfig
-from multispin_env.core.channel import Channel
+from multispin_env.config import SystemConfig, check_number, shown, whole
+from multispin_env.core.channel import make_channel
 from multispin_env.core.devices import Devices
-from multispin_env.core.draws import RoundDraws
-from multispin_env.core.requests import Passage, Requests, UserRequests
-from multispin_env.core.round import Allocation, FloatArray, IntArray, goodput, upload_latency_s
-from multispin_env.core.traces import TracedRequests
+from multispin_env.core.equations import Allocation, FloatArray, IntArray, goodput, upload_latency_s
+from multispin_env.core.requests import GenerationState, make_requests
+from multispin_env.core.streams import Streams
 from multispin_env.core.view import RoundView, TrueView
-from multispin_env.profiles import load_traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +23,14 @@ class RoundOutcome:
 
     Attributes:
         allocation: The decision that was played.
-        tokens: Tokens gained, (lanes, users).
-        drafting_s: Drafting time of each user, (lanes, users) (eq. 2).
-        upload_s: Upload time of each user, (lanes, users) (eq. 9).
-        multi_access_s: Time until the slowest draft arrived, (lanes,).
+        tokens: Tokens gained, (num_envs, num_users).
+        drafting_s: Drafting time of each user, (num_envs, num_users) (eq. 2).
+        upload_s: Upload time of each user, (num_envs, num_users) (eq. 9).
+        multi_access_s: Time until the slowest draft arrived, (num_envs,).
         verification_s: Time of the batched verification (eq. 7).
-        latency_s: The round's duration, (lanes,).
-        goodput: Realised tokens of all users per second, (lanes,) (eq. 13).
-        passages: Each lane's users' texts as the round left them; None where no text is written.
+        latency_s: The round's duration, (num_envs,).
+        goodput: Realised tokens of all users per second, (num_envs,) (eq. 13).
+        generation_states: Each environment's users' texts as the round left them; None where no text is written.
     """
 
     allocation: Allocation
@@ -43,68 +41,89 @@ class RoundOutcome:
     verification_s: float
     latency_s: FloatArray
     goodput: FloatArray
-    passages: tuple[tuple[Passage, ...], ...] | None
+    generation_states: tuple[tuple[GenerationState, ...], ...] | None
 
 
 class Simulator:
-    """Many independent Multi-SPIN systems, the lanes, in lockstep.
+    """Many independent Multi-SPIN systems in lockstep.
 
     Args:
-        config: The system, the same in every lane.
-        num_lanes: Number of lanes.
+        config: The system, the same in every environment.
+        num_envs: Number of environments.
+
+    Raises:
+        TypeError: ``config`` is no :class:`~multispin_env.config.SystemConfig`.
+        ConfigError: ``num_envs`` is no integer from 1 to a million, or what the configuration replays is not there.
     """
 
-    def __init__(self, config: SystemConfig, num_lanes: int) -> None:
+    def __init__(self, config: SystemConfig, num_envs: int) -> None:
+        if not isinstance(config, SystemConfig):
+            raise TypeError(f"config must be a SystemConfig, as make_config returns, got {shown(config)}")
         self.config = config
-        self.num_lanes = num_lanes
-        self._channel = Channel(config.channel, config.num_users)
+        self.num_envs = int(check_number("num_envs", num_envs, whole(1, 1_000_000).metadata))
+        self._channel = make_channel(config.channel, config.num_users, config.episode_rounds)
         self._devices = Devices(config)
-        self._requests = _user_requests(config.requests, config.num_users)
-        self._draws = RoundDraws(num_lanes, config.num_users, *self.draws_per_round, config.episode_rounds)
-
-    @property
-    def draws_per_round(self) -> tuple[int, int]:
-        """Standard normal and exponential variates that a round needs for each user."""
-        return (
-            self._channel.num_normals + self._requests.num_normals,
-            self._channel.num_exponentials + self._requests.num_exponentials,
-        )
+        self._requests = make_requests(config)
+        self._rounds_left: int | None = None
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """Starts an episode in every lane.
+        """Starts an episode in every environment.
 
         Args:
-            generators: One a lane; all of a lane's randomness comes from its generator.
+            generators: One for each environment; each gives the seed of its environment's random streams.
+
+        Raises:
+            ValueError: There is not one generator an environment.
         """
-        self._channel.reset(generators)
-        self._devices.reset(generators)
-        self._requests.reset(generators)
-        self._draws.reset(generators)
-        self._begin_round()
+        if len(generators) != self.num_envs:
+            raise ValueError(f"generators must be {self.num_envs}, one an environment, got {len(generators)}")
+        streams = Streams(generators)
+        self._channel.reset(streams)
+        self._devices.reset(streams)
+        self._requests.reset(streams)
+        self._observed = self._channel.begin_round()
+        self._rounds_left = self.config.episode_rounds
 
     def view(self) -> RoundView:
-        """What the protocol reveals at the start of this round."""
+        """What the protocol reveals at the start of this round.
+
+        Raises:
+            RuntimeError: There was no reset.
+        """
         return RoundView(**self._revealed())
 
     def true_view(self) -> TrueView:
-        """The same with the hidden truth, for clairvoyant controllers."""
+        """The same with the hidden truth, for clairvoyant controllers.
+
+        Raises:
+            RuntimeError: There was no reset.
+        """
+        revealed = self._revealed()
         drafting_latency_s = self._devices.drafting_latency_s
         return TrueView(
-            **self._revealed(),
+            **revealed,
             acceptance_rate=self._requests.acceptance_rate,
-            used_spectral_efficiency=lambda draft_length: self._channel.used_spectral_efficiency(
+            spectral_efficiency_at_upload=lambda draft_length: self._channel.spectral_efficiency_at_upload(
                 draft_length * drafting_latency_s
             ),
         )
 
     def step(self, allocation: Allocation) -> RoundOutcome:
-        """Plays one round in every lane.
+        """Plays one round in every environment.
 
         Args:
-            allocation: Lengths in 1..max_draft_length and shares that are positive and sum to 1, (lanes, users). Not
-            checked
-                here: the environments check what comes from outside.
+            allocation: Lengths in 1..max_draft_length and shares that are positive and sum to 1,
+                (num_envs, num_users). The ranges are not checked here: the environments check what comes from outside.
+
+        Raises:
+            RuntimeError: There was no reset, or the episode has ended.
+            TypeError: It is no :class:`Allocation`.
+            ValueError: The shapes are wrong.
         """
+        rounds_left = self._check_started()
+        if rounds_left == 0:
+            raise RuntimeError(f"the episode ended after {self.config.episode_rounds} rounds; call reset first")
+        self._check_allocation(allocation)
         config, draft_length = self.config, allocation.draft_length
         drafting_s = draft_length * self._devices.drafting_latency_s
         efficiency = self._channel.upload(drafting_s)
@@ -114,10 +133,11 @@ class Simulator:
         verification_s = config.verification_latency_s
         latency_s = multi_access_s + verification_s
 
-        tokens = self._requests.verify(draft_length, self._outcome, self._drift)
+        tokens = self._requests.verify(draft_length)
         self._channel.end_round(drafting_s, latency_s)
         self._devices.end_round(drafting_s, latency_s)
-        self._begin_round()
+        self._observed = self._channel.begin_round()
+        self._rounds_left = rounds_left - 1
         return RoundOutcome(
             allocation=allocation,
             tokens=tokens,
@@ -127,23 +147,17 @@ class Simulator:
             verification_s=verification_s,
             latency_s=latency_s,
             goodput=goodput(tokens, multi_access_s, verification_s),
-            passages=self._requests.passages,
+            generation_states=self._requests.generation_states,
         )
 
-    def _begin_round(self) -> None:
-        normals, exponentials = self._draws.draw()
-        self._observed = self._channel.begin_round(normals[: self._channel.num_normals], exponentials)
-        self._long_term = self._channel.long_term_spectral_efficiency()
-        self._outcome = exponentials[-1]
-        self._drift = normals[-1] if self._requests.num_normals else None
-
     def _revealed(self) -> dict[str, Any]:
+        self._check_started()
         requests = self._requests
         return {
             "config": self.config,
             "drafting_latency_s": self._devices.drafting_latency_s,
             "observed_spectral_efficiency": self._observed,
-            "long_term_spectral_efficiency": self._long_term,
+            "long_term_spectral_efficiency": self._channel.long_term_spectral_efficiency(),
             "task_acceptance_mean": requests.task_acceptance_mean,
             "task_acceptance_std": requests.task_acceptance_std,
             "request_tested": requests.request_tested,
@@ -152,13 +166,17 @@ class Simulator:
             "last_accepted": requests.last_accepted,
         }
 
+    def _check_started(self) -> int:
+        """Rounds left in the episode."""
+        if self._rounds_left is None:
+            raise RuntimeError("there was no reset; call reset first")
+        return self._rounds_left
 
-def _user_requests(config: RequestConfig, num_users: int) -> UserRequests:
-    """The requests of the kind that the configuration asks for."""
-    if config.trace is not None:
-        return TracedRequests(config, load_traces(config.trace), num_users)
-    if config.live is not None:
-        from multispin_env.speculative.live import LiveRequests  # here, as it stands above the core
-
-        return LiveRequests(config, config.live, num_users)
-    return Requests(config, num_users)
+    def _check_allocation(self, allocation: object) -> None:
+        if not isinstance(allocation, Allocation):
+            raise TypeError(f"allocation must be an Allocation, got {shown(allocation)}")
+        shape = self.num_envs, self.config.num_users
+        for name, values in allocation._asdict().items():
+            found = values.shape if isinstance(values, np.ndarray) else type(values).__name__
+            if found != shape:
+                raise ValueError(f"allocation.{name} must be an array of shape {shape}, got {found}")

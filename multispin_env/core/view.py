@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundView:
-    """What a controller knows at the start of a round. Arrays are (lanes, users) and must not be written to.
+    """What a controller knows at the start of a round. Arrays are (num_envs, num_users) and must not be written to.
 
     Attributes:
         config: The system's constants.
@@ -42,14 +42,14 @@ class RoundView:
     last_draft_length: IntArray
     last_accepted: IntArray
 
-    def lane(self, index: int) -> Self:
-        """The view of one lane, as a batch of one."""
+    def environment(self, index: int) -> Self:
+        """The view of one environment, as a batch of one."""
         return self.take(slice(index, index + 1))
 
-    def take(self, lanes: IntArray | slice) -> Self:
-        """The view of some lanes."""
+    def take(self, environments: IntArray | slice) -> Self:
+        """The view of some environments."""
         rows: dict[str, Any] = {
-            item.name: value[lanes]
+            item.name: value[environments]
             for item in dataclasses.fields(self)
             if isinstance(value := getattr(self, item.name), np.ndarray)
         }
@@ -62,20 +62,20 @@ class TrueView(RoundView):
 
     Attributes:
         acceptance_rate: The running request's true acceptance.
-        used_spectral_efficiency: Maps draft lengths (lanes, users) to the spectral efficiency that uploads after such
-            drafts will find, bit/s/Hz. Valid until the next step.
+        spectral_efficiency_at_upload: Maps draft lengths (num_envs, num_users) to the spectral efficiency that uploads
+            after such drafts will find, bit/s/Hz. Valid until the next step.
     """
 
     acceptance_rate: FloatArray
-    used_spectral_efficiency: Callable[[IntArray], FloatArray]
+    spectral_efficiency_at_upload: Callable[[IntArray], FloatArray]
 
-    def take(self, lanes: IntArray | slice) -> Self:
-        """The view of some lanes."""
+    def take(self, environments: IntArray | slice) -> Self:
+        """The view of some environments."""
         shape = self.acceptance_rate.shape
 
-        def used(draft_length: IntArray) -> FloatArray:
+        def at_upload(draft_length: IntArray) -> FloatArray:
             everywhere = np.ones(shape, dtype=np.int64)
-            everywhere[lanes] = draft_length
-            return self.used_spectral_efficiency(everywhere)[lanes]
+            everywhere[environments] = draft_length
+            return self.spectral_efficiency_at_upload(everywhere)[environments]
 
-        return dataclasses.replace(super().take(lanes), used_spectral_efficiency=used)
+        return dataclasses.replace(super().take(environments), spectral_efficiency_at_upload=at_upload)

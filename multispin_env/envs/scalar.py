@@ -9,13 +9,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import Allocation
-from multispin_env.envs.codec import check_choice
-from multispin_env.envs.lanes import Lanes, Views, round_info
+from multispin_env.core.equations import Allocation
+from multispin_env.envs.checks import check_choice, check_options, check_seed
+from multispin_env.envs.specs import PlainSpec
+from multispin_env.envs.system import BatchedSystem, RoundViewMixin
 from multispin_env.rendering import RENDER_MODES, render_round
 
 
-class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """Multi-access speculative inference: draft lengths and bandwidth for phones that share an uplink and a verifier.
 
     ## Description
@@ -66,7 +67,8 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     `info` holds, per user, `draft_length`, `bandwidth_share`, `tokens`, `drafting_s` and `upload_s`, and of the round
     `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second. Where models write,
-    in the scenario `live`, it also holds `text`: a tuple with each user's text as the round left it.
+    in the scenario `live`, it also holds `text`: a tuple with each user's text as the round left it. `reset` returns
+    the same entries, all zero (texts empty): no round was played yet.
 
     ## Starting State
 
@@ -75,7 +77,8 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     ## Episode End
 
-    Truncated after `episode_rounds` rounds (200). Nothing terminates.
+    Truncated after `episode_rounds` rounds (200), or after `max_episode_steps` of `gymnasium.make` if these are fewer.
+    Nothing terminates. `reset` has no options.
 
     ## Arguments
 
@@ -109,57 +112,69 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if render_mode is not None:
             check_choice("render_mode", render_mode, RENDER_MODES)
         self.render_mode = render_mode
-        self._lanes = Lanes(
+        self._system = BatchedSystem(
             1,
+            single=True,
             draft_lengths=draft_lengths,
             scenario=scenario,
             model_pair=model_pair,
             bandwidth=bandwidth,
             reward=reward,
             config=config,
+            max_episode_steps=None,  # gymnasium.make keeps it and wraps a TimeLimit around
             unknown=unknown,
         )
-        self.config = self._lanes.config
-        self.action_space = self._lanes.actions.space
-        self.observation_space = self._lanes.observations.space
+        self.config = self._system.config
+        self.action_space = self._system.actions.space
+        self.observation_space = self._system.observations.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode; all of its randomness comes from ``np_random``."""
-        super().reset(seed=seed)
-        return self._lanes.reset([self.np_random])[0], {}
+        """Starts an episode; all of its randomness comes from ``np_random``.
+
+        Args:
+            seed: Seeds ``np_random`` anew; None lets it go on.
+            options: None or an empty dict: there are no options.
+
+        Raises:
+            gymnasium.error.Error: The seed is no integer of at least 0.
+            ValueError: An option is asked for.
+        """
+        check_options(options)
+        super().reset(seed=check_seed(seed))
+        observations, infos = self._system.reset([self.np_random])
+        return observations[0], _first(infos)
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Plays one round.
 
         Raises:
             ResetNeeded: Called before the first reset, or after the end of the episode.
+            TypeError: The action is no array of real numbers.
             ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
         """
-        observations, rewards, outcome = self._lanes.step(np.asarray(action)[np.newaxis])
-        info = {
-            name: float(values[0]) if values.ndim == 1 and values.dtype != object else values[0]
-            for name, values in round_info(outcome).items()
-        }
-        return observations[0], float(rewards[0]), False, self._lanes.ended, info
+        observations, rewards, infos = self._system.step(action)
+        return observations[0], float(rewards[0]), False, self._system.ended, _first(infos)
 
     def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
         """The action that plays an allocation, whose arrays are (users,), or (1, users) as controllers return them.
 
         Raises:
+            TypeError: No pair of arrays of real numbers.
             ValueError: The allocation is impossible in this environment.
         """
-        length, share = allocation
-        return self._lanes.actions.encode(Allocation(np.atleast_2d(length), np.atleast_2d(share)))[0]
+        return self._system.encode(allocation)[0]
 
     def decode_action(self, action: NDArray[np.float32]) -> Allocation:
         """The allocation, arrays (users,), that an action plays now.
 
         Raises:
+            ResetNeeded: There was no reset.
+            TypeError: The action is no array of real numbers.
             ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
         """
-        lengths, shares = self._lanes.actions.decode(np.asarray(action)[np.newaxis], self.round_view())
+        lengths, shares = self._system.decode(action)
         return Allocation(lengths[0], shares[0])
 
     def render(self) -> str | NDArray[np.uint8] | None:
@@ -171,4 +186,12 @@ class MultiSpinEnv(Views, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if self.render_mode is None:
             gym.logger.warn("render was called, but the environment was made without a render_mode")
             return None
-        return render_round(self.render_mode, self._lanes, 0)
+        return render_round(self.render_mode, self._system, 0)
+
+
+def _first(infos: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The infos of a batch of one as those of its environment, numbers as Python's own."""
+    return {
+        name: float(values[0]) if values.ndim == 1 and values.dtype != object else values[0]
+        for name, values in infos.items()
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import wrightomega
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate, solution
 from multispin_env.optimal.checks import integer

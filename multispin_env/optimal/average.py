@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.round import spectral_efficiency
+from multispin_env.core.equations import spectral_efficiency
 from multispin_env.optimal.homogeneous import solve_homogeneous
 from multispin_env.optimal.problem import RoundProblem
 

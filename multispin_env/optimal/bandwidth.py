@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.batch import users_first, users_last
 from multispin_env.optimal.checks import common_shape, real_array
 from multispin_env.optimal.problem import RoundProblem

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.problem import RoundProblem
 
 # Acceptance rates are moved this far into (0, 1). Every expression below then has its limit at 0 and at 1 without a

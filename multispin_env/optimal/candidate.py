@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from multispin_env.core.round import Allocation, FloatArray, IntArray, expected_tokens
+from multispin_env.core.equations import Allocation, FloatArray, IntArray, expected_tokens
 from multispin_env.optimal.bandwidth import band_shares, equalize
 from multispin_env.optimal.batch import ProblemBatch, users_first, users_last
 from multispin_env.optimal.problem import RoundProblem, Solution

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.relaxation import Relaxed

@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 
 _LONGEST_VALUE = 60
 

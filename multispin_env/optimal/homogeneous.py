@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.bandwidth import equalize
 from multispin_env.optimal.batch import LARGEST_ACCEPTANCE, SMALLEST_ACCEPTANCE, ProblemBatch
 from multispin_env.optimal.candidate import Candidate, solution

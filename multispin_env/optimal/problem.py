@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.round import Allocation, FloatArray, expected_tokens
+from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
 from multispin_env.core.view import RoundView
 from multispin_env.optimal.checks import common_shape, integer, real_array
 

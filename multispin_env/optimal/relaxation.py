@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 

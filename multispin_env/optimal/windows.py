@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.round import FloatArray
+from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.relaxation import Relaxed

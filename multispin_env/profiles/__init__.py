@@ -1,22 +1,32 @@
 """Measured model pairs. One JSON file a pair; every value stands beside its source.
 
 The files in this folder are the built-in pairs. Any other file of the same fields serves as well, wherever a pair is
-named; ``python -m train measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
+named; ``multispin measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
 times from which it was fitted under ``timing``, which nothing here reads.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from multispin_env.config import Checked, ConfigError, TaskConfig, check_fields, check_tasks, from_mapping, real, whole
+from multispin_env.config import (
+    Checked,
+    ConfigError,
+    TaskConfig,
+    check_fields,
+    check_tasks,
+    check_text,
+    from_mapping,
+    real,
+    shown,
+    whole,
+)
+from multispin_env.files import decode, parse_json, read_text
 from multispin_env.profiles.traces import Traces, read_traces
 
 __all__ = ["MODEL_PAIRS", "PAPER_PAIRS", "ModelPair", "Traces", "load_model_pair", "load_traces"]
@@ -54,22 +64,20 @@ class ModelPair(Checked):
     name: str
     draft_model: str
     target_model: str
-    verification_fixed_s: float = real(0.0)
-    verification_per_user_s: float = real(0.0, open_low=True)
-    retained_entries: int = whole(1)
-    probability_bits: int = whole(1)
-    vocabulary_index_bits: int = whole(1)
-    drafting_latency_s: float = real(0.0, open_low=True)
-    server_drafting_latency_s: float = real(0.0, open_low=True)
+    verification_fixed_s: float = real(0.0, 1e4)
+    verification_per_user_s: float = real(1e-9, 1e4)
+    retained_entries: int = whole(1, 10_000_000)
+    probability_bits: int = whole(1, 32)
+    vocabulary_index_bits: int = whole(1, 64)
+    drafting_latency_s: float = real(1e-6, 1e4)
+    server_drafting_latency_s: float = real(1e-6, 1e4)
     tasks: tuple[TaskConfig, ...]
     traces: Traces | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("name", "draft_model", "target_model"):
-            value = getattr(self, field)
-            if not isinstance(value, str) or not value:
-                raise ConfigError(f"ModelPair.{field} must be a non-empty string, got {value!r}")
+            check_text(f"ModelPair.{field}", getattr(self, field))
         object.__setattr__(self, "tasks", check_tasks("ModelPair.tasks", self.tasks))
 
     @property
@@ -92,17 +100,13 @@ def load_model_pair(model_pair: str | os.PathLike[str]) -> ModelPair:
     """
     if isinstance(model_pair, str) and model_pair in MODEL_PAIRS:
         builtin = resources.files(__package__).joinpath(f"{model_pair}.json")
-        return _parse(builtin.read_text(encoding="utf-8"), builtin.name)
+        return _parse(decode(builtin.read_bytes(), builtin.name), builtin.name)
     if not isinstance(model_pair, str | os.PathLike) or not os.fspath(model_pair).endswith(".json"):
         raise ConfigError(
             f"model_pair must be one of {', '.join(MODEL_PAIRS)}, or the path of a pair's .json file, "
-            f"got {model_pair!r}"
+            f"got {shown(model_pair)}"
         )
-    try:
-        text = Path(model_pair).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"model_pair: the file {os.fspath(model_pair)} cannot be read: {error}") from error
-    return _parse(text, os.fspath(model_pair))
+    return _parse(read_text(model_pair), os.fspath(model_pair))
 
 
 def load_traces(model_pair: str | os.PathLike[str]) -> Traces:
@@ -123,17 +127,16 @@ def load_traces(model_pair: str | os.PathLike[str]) -> Traces:
 
 @lru_cache
 def _parse(text: str, file: str) -> ModelPair:
+    values = parse_json(text, file)
     try:
-        return _from_json(json.loads(text))
+        return _from_json(values)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{file} is no JSON: {error}") from error
 
 
 def _from_json(values: object) -> ModelPair:
     if not isinstance(values, dict):
-        raise ConfigError(f"a model pair must be an object, got {type(values).__name__}")
+        raise ConfigError(f"a model pair must be an object, got {shown(values)}")
     fields = {name: entry for name, entry in values.items() if name not in ("timing", "traces")}
     for name in _SOURCED:
         if name in fields:
@@ -147,6 +150,6 @@ def _from_json(values: object) -> ModelPair:
 def _sourced(name: str, entry: object) -> Any:
     """The value of an entry that stands beside its source."""
     if not isinstance(entry, dict):
-        raise ConfigError(f'{name} must be {{"value": ..., "source": ...}}, got {entry!r}')
+        raise ConfigError(f'{name} must be {{"value": ..., "source": ...}}, got {shown(entry)}')
     check_fields(name, entry, ("value", "source"), ("value", "source"))
     return entry["value"]

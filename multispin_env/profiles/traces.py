@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.config import ConfigError, check_fields, check_number, whole
+from multispin_env.config import ConfigError, check_fields, check_number, check_text, shown, whole
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,11 +56,10 @@ def read_traces(values: object, tasks: Sequence[str]) -> Traces:
         ConfigError: A field is missing, unknown or wrong; the message names it, the value and what is allowed.
     """
     held = _object("traces", values, "scale", "source", "requests")
-    scale = int(check_number("traces.scale", held["scale"], whole(1).metadata))
-    if not isinstance(held["source"], str) or not held["source"]:
-        raise ConfigError(f"traces.source must be a non-empty string, got {held['source']!r}")
+    scale = int(check_number("traces.scale", held["scale"], whole(1, 10**12).metadata))
+    check_text("traces.source", held["source"])
     if not isinstance(held["requests"], list) or not held["requests"]:
-        raise ConfigError(f"traces.requests must be a non-empty list, got {reprlib.repr(held['requests'])}")
+        raise ConfigError(f"traces.requests must be a non-empty list, got {shown(held['requests'])}")
 
     task: list[str] = []
     rows: dict[str, list[list[int]]] = {"acceptance": [], "outcome_probability": []}
@@ -69,7 +67,7 @@ def read_traces(values: object, tasks: Sequence[str]) -> Traces:
         name = f"traces.requests[{number}]"
         request = _object(name, request, "task", *rows)
         if request["task"] not in tasks:
-            raise ConfigError(f"{name}.task must be one of {', '.join(tasks)}, got {request['task']!r}")
+            raise ConfigError(f"{name}.task must be one of {', '.join(tasks)}, got {shown(request['task'])}")
         task.append(request["task"])
         for part, found in rows.items():
             found.append(_probabilities(f"{name}.{part}", request[part], scale))
@@ -88,7 +86,7 @@ def read_traces(values: object, tasks: Sequence[str]) -> Traces:
 
 def _object(name: str, values: object, *fields: str) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{name} must be an object with the fields {', '.join(fields)}, got {reprlib.repr(values)}")
+        raise ConfigError(f"{name} must be an object with the fields {', '.join(fields)}, got {shown(values)}")
     check_fields(name, values, fields, fields)
     return values
 
@@ -96,11 +94,11 @@ def _object(name: str, values: object, *fields: str) -> Mapping[str, Any]:
 def _probabilities(name: str, values: object, scale: int) -> list[int]:
     if not isinstance(values, list) or not values:
         raise ConfigError(
-            f"{name} must be a non-empty list of integers in [0, {scale}], one a position, got {reprlib.repr(values)}"
+            f"{name} must be a non-empty list of integers in [0, {scale}], one a position, got {shown(values)}"
         )
     for position, value in enumerate(values):
         if type(value) is not int or not 0 <= value <= scale:
-            raise ConfigError(f"{name}[{position}] must be an integer in [0, {scale}], got {value!r}")
+            raise ConfigError(f"{name}[{position}] must be an integer in [0, {scale}], got {shown(value)}")
     return values
 
 

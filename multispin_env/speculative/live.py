@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multispin_env.config import ConfigError, LiveConfig, RequestConfig
-from multispin_env.core.requests import Passage, UserRequests
-from multispin_env.core.round import FloatArray, IntArray
+from multispin_env.core.equations import IntArray
+from multispin_env.core.requests.base import GenerationState, RequestModel, draw_tasks
+from multispin_env.core.streams import Streams
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.sampling import Payload
 
@@ -68,6 +70,20 @@ def load_pair_and_prompts(
     return pair, by_task
 
 
+def complete_characters(text: str, beginning: str) -> int:
+    """How much of a text is there when only some of its tokens are.
+
+    Args:
+        text: The text of all tokens.
+        beginning: That of the first of them, where replacement characters may stand for one that is not complete.
+
+    Returns:
+        Number of characters that both begin with.
+    """
+    same = (one == other for one, other in zip(text, beginning, strict=False))
+    return sum(takewhile(bool, same))
+
+
 class LaneTexts:
     """The texts of one lane's users, and the models at work on them.
 
@@ -97,10 +113,11 @@ class LaneTexts:
         self._prompts[user], self._generators[user] = prompt, generator
         self._at_work().begin([user], [prompt.tokens], [generator])
 
-    def round(self, lengths: Sequence[int]) -> list[tuple[int, Passage]]:
+    def round(self, lengths: Sequence[int]) -> list[tuple[int, GenerationState]]:
         """Drafts and verifies; each user's accepted drafts, and its text.
 
-        A draft that would not fit into the models' context is cut: its end cannot be accepted.
+        A draft that would not fit into the models' context is cut: its end cannot be accepted. A character that several
+        tokens make up belongs to the one that completes it; what stands for it until then, to the one that began it.
         """
         decoder = self._at_work()
         before = [len(text) for text in self._texts]
@@ -109,15 +126,16 @@ class LaneTexts:
         played = []
         for text, prompt, tokens, step in zip(self._texts, self._prompts, before, steps, strict=True):
             start = len(prompt.tokens)
+            written = self._decoded(text[start:])
             ended = step.ended or len(text) - start >= self._most_tokens or len(text) >= decoder.context
-            passage = Passage(
+            state = GenerationState(
                 prompt=prompt.text,
-                text=self._decoded(text[start:]),
-                gained_from=len(self._decoded(text[start:tokens])),
-                own_from=len(self._decoded(text[start : tokens + step.accepted])),
+                text=written,
+                accepted_start=complete_characters(written, self._decoded(text[start:tokens])),
+                server_token_start=complete_characters(written, self._decoded(text[start : tokens + step.accepted])),
                 ended=ended,
             )
-            played.append((step.accepted, passage))
+            played.append((step.accepted, state))
         return played
 
     def _at_work(self) -> SpeculativeDecoder:
@@ -138,7 +156,7 @@ class LaneTexts:
         return self._pair.decode(tokens)
 
 
-class LiveRequests(UserRequests):
+class LiveRequests(RequestModel):
     """Requests that a draft and a target model write. The models are loaded by the first reset.
 
     A request ends where the target ends its text, with the round that reaches ``tokens_high``, or where the models'
@@ -159,8 +177,6 @@ class LiveRequests(UserRequests):
         num_users: Users of a lane.
     """
 
-    num_normals = 0
-
     def __init__(self, config: RequestConfig, live: LiveConfig, num_users: int) -> None:
         self._config = config
         self._live = live
@@ -168,8 +184,8 @@ class LiveRequests(UserRequests):
         self._task_mean = np.array([task.acceptance_mean for task in config.tasks])
         self._task_std = np.array([task.acceptance_std for task in config.tasks])
 
-    def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """See :class:`UserRequests`.
+    def reset(self, streams: Streams) -> None:
+        """See :class:`RequestModel`.
 
         Raises:
             ConfigError: There is no prompt of some task.
@@ -183,25 +199,25 @@ class LiveRequests(UserRequests):
                     f"RequestConfig.tasks must be among those of the prompts, {', '.join(by_task)}, got {task.name!r}"
                 )
         self._prompts = [by_task[task.name] for task in config.tasks]
-        self._task = np.stack([g.integers(len(config.tasks), size=users) for g in generators])
-        seeds = np.stack([g.integers(2**64, size=(2, users), dtype=np.uint64) for g in generators])
-        self._prompt_seed, self._luck_seed = seeds.swapaxes(0, 1)
+        self._task = draw_tasks(config, streams, users)
+        self._prompt_seed = streams.seeds("requests.prompt", users)
+        self._luck_seed = streams.seeds("requests.outcome", users)
         self._number = np.zeros(self._task.shape, dtype=np.int64)
         self.task_acceptance_mean = self.acceptance_rate = self._task_mean[self._task]
         self.task_acceptance_std = self._task_std[self._task]
         self._begin_record(self._task.shape)
-        self.passages = None
+        self.generation_states = None
         self._lanes = [
             LaneTexts(live, config.tokens_high, [self._request(lane, user) for user in range(users)])
-            for lane in range(len(generators))
+            for lane in range(streams.num_envs)
         ]
 
-    def verify(self, draft_length: IntArray, outcome: FloatArray, drift_innovation: FloatArray | None) -> IntArray:
-        """See :class:`UserRequests`; the models decide, and neither variate is used."""
+    def verify(self, draft_length: IntArray) -> IntArray:
+        """See :class:`RequestModel`."""
         rounds = [lane.round(lengths.tolist()) for lane, lengths in zip(self._lanes, draft_length, strict=True)]
         accepted = np.array([[accepted for accepted, _ in played] for played in rounds])
-        self.passages = tuple(tuple(passage for _, passage in played) for played in rounds)
-        finished = np.array([[passage.ended for passage in passages] for passages in self.passages])
+        self.generation_states = tuple(tuple(state for _, state in played) for played in rounds)
+        finished = np.array([[state.ended for state in states] for states in self.generation_states])
         self._record(draft_length, accepted, ~finished)
         self._number += finished
         for lane, user in np.argwhere(finished):

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from multispin_env.speculative import trimmed  # noqa: F401 - with it AutoModel loads drafts that `train distill` makes
+from multispin_env.speculative.compatibility import (
+    check_embedding,
+    check_reading,
+    check_same_tokens,
+    embedded_tokens,
+)
 from multispin_env.speculative.reader import TextReader
 
 TINY = Path(__file__).parent / "tiny"
 """The shipped byte-level pair: folders ``draft`` and ``target``, ``prompts.jsonl``, and ``card.json``, its making."""
 
 _SHIPPED = {"tiny-draft": TINY / "draft", "tiny-target": TINY / "target"}
-
-# Total variation by which a model's distributions may differ between ways of reading a text: well above the rounding
-# of 16-bit floats, well below what a wrong mask or wrong positions do.
-_READING_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,25 +50,49 @@ class LanguagePair:
     tokenizer: PreTrainedTokenizerBase
     end_tokens: frozenset[int]
 
+    @cached_property
+    def vocabulary(self) -> int:
+        """Tokens that a text can have are below this: those that the target can write and the tokenizer has."""
+        # Some models can read more tokens than they can write.
+        written = self.target.config.get_text_config().vocab_size
+        return min(written, embedded_tokens(self.target), max(self.tokenizer.get_vocab().values()) + 1)
+
+    @cached_property
+    def _unknown_tokens(self) -> list[int]:
+        """Numbers below that which the tokenizer leaves out."""
+        return sorted({*range(self.vocabulary)} - {*self.tokenizer.get_vocab().values()})
+
     def reader(self, network: PreTrainedModel, rows: int, temperature: float = 1.0) -> TextReader:
-        """A reader of either model, over the tokens that it, the target and the tokenizer know."""
-        widths = [model.config.get_text_config().vocab_size for model in (network, self.target)]
-        return TextReader(network, rows, min(*widths, len(self.tokenizer)), temperature)
+        """A reader of either model, over the tokens that a text can have."""
+        role = "draft" if network is self.draft else "target"
+        name = f"{role} {network.name_or_path!r}"
+        return TextReader(network, rows, self.vocabulary, temperature, self._unknown_tokens, name)
 
     def encode(self, prompt: str) -> list[int]:
         """The tokens of a user's prompt, in the target's chat format if it has one; at least one.
 
         Raises:
-            ValueError: The prompt has no tokens.
+            ValueError: The prompt has no tokens, or one that the target does not know, or the chat format cannot be
+                used.
         """
         if self.tokenizer.chat_template:
             message = [{"role": "user", "content": prompt}]
-            text = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+            try:
+                text = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+            except Exception as error:  # the template is a program of the model's authors, run in a sandbox
+                raise ValueError(
+                    f"the chat template of {self.tokenizer.name_or_path!r} cannot be used: {error}"
+                ) from error
             tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         else:
             tokens = self.tokenizer(prompt)["input_ids"]
         if not tokens:
             raise ValueError(f"prompt must have at least one token, got {prompt!r}")
+        if max(tokens) >= self.vocabulary:
+            raise ValueError(
+                f"prompt must have tokens below {self.vocabulary}, as many as the target knows, got {max(tokens)} in "
+                f"{prompt[:40]!r}"
+            )
         return list(tokens)
 
     def decode(self, tokens: list[int]) -> str:
@@ -80,20 +114,24 @@ def load_pair(draft: Path | str, target: Path | str, device: str = "cpu") -> Lan
     Raises:
         FileNotFoundError: There is no such model.
         ConnectionError: The model is not on this machine and the hub cannot be reached.
-        ValueError: The tokenizers differ, or a model cannot be used for this.
+        ValueError: The device is not there, the tokenizers differ, or a model cannot be used for this: it needs code
+            of its own or a package that is not installed, or it would read texts otherwise than alone
+            (:mod:`multispin_env.speculative.compatibility`).
     """
+    _check_device(device)
     draft_tokenizer, target_tokenizer = _load_tokenizer("draft", draft), _load_tokenizer("target", target)
-    _check_same_tokens(draft_tokenizer, target_tokenizer, draft, target)
-    networks = {}
-    for role, name in (("draft", draft), ("target", target)):
-        networks[role] = _load_network(role, name, device)
-    ends = networks["target"].generation_config.eos_token_id if networks["target"].generation_config else None
-    listed = ends if isinstance(ends, list) else [ends, target_tokenizer.eos_token_id]
-    pair = LanguagePair(
-        **networks, tokenizer=target_tokenizer, end_tokens=frozenset(end for end in listed if end is not None)
-    )
-    for network in networks.values():
-        _check_reading(pair, network)
+    check_same_tokens(draft_tokenizer, target_tokenizer, str(draft), str(target))
+    networks = {role: _load_network(role, name, device) for role, name in (("draft", draft), ("target", target))}
+    ends = _end_tokens(networks["target"], target_tokenizer)
+    pair = LanguagePair(**networks, tokenizer=target_tokenizer, end_tokens=ends)
+    if ends and min(ends) >= pair.vocabulary:
+        raise ValueError(
+            f"target {str(target)!r} cannot be used: it can write tokens below {pair.vocabulary}, so a text would "
+            f"never end with {', '.join(map(str, sorted(ends)))}"
+        )
+    for (role, network), name in zip(networks.items(), (draft, target), strict=True):
+        check_embedding(network, pair.vocabulary, f"{role} {str(name)!r}")
+        check_reading(network, partial(pair.reader, network), f"{role} {str(name)!r}")
     return pair
 
 
@@ -134,8 +172,10 @@ def _gguf(file: Path) -> dict[str, str]:
 
 
 def _load(loader: Any, role: str, name: Path | str, **arguments: Any) -> Any:
+    place = _locate(role, name)
     try:
-        return loader.from_pretrained(**_locate(role, name), **arguments)
+        # Whatever a folder holds, none of its code is run; nor is a user at a terminal asked whether it may be.
+        return loader.from_pretrained(**place, trust_remote_code=False, **arguments)
     except OSError as error:
         causes = _causes(error)
         if any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
@@ -149,6 +189,13 @@ def _load(loader: Any, role: str, name: Path | str, **arguments: Any) -> Any:
                 "Face's hub that can be read without an account"
             ) from error
         raise FileNotFoundError(f"{role} {str(name)!r} cannot be loaded: {error}") from error
+    except Exception as error:  # whatever is wrong in files that others wrote, and packages that they need
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{role} {str(name)!r} cannot be loaded: it needs code of its own (auto_map in its configuration), and "
+                "code that comes with a model is never run"
+            ) from error
+        raise ValueError(f"{role} {str(name)!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -166,38 +213,41 @@ def _load_tokenizer(role: str, name: Path | str) -> PreTrainedTokenizerBase:
 
 
 def _load_network(role: str, name: Path | str, device: str) -> PreTrainedModel:
-    dtype = torch.float32 if device == "cpu" else "auto"
-    network: PreTrainedModel = _load(AutoModelForCausalLM, role, name, dtype=dtype)
+    config: PreTrainedConfig = _load(AutoConfig, role, name)
+    # A configuration can ask for kernels from the hub, which are code: Transformers' own are taken instead.
+    config._attn_implementation = config._experts_implementation = None
+    network: PreTrainedModel
+    network, report = _load(
+        AutoModelForCausalLM,
+        role,
+        name,
+        config=config,
+        output_loading_info=True,
+        dtype=torch.float32 if torch.device(device).type == "cpu" else "auto",
+        weights_only=True,  # pickled weights are read as tensors, not run
+    )
+    if missing := sorted(report["missing_keys"]):  # Transformers would make them up
+        raise ValueError(
+            f"{role} {str(name)!r} cannot be loaded: it lacks weights, {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}"
+        )
     return network.to(device).eval()  # type: ignore[arg-type]
 
 
-def _check_same_tokens(
-    draft: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, draft_name: Path | str, target_name: Path | str
-) -> None:
-    ours, theirs = draft.get_vocab(), target.get_vocab()
-    if ours == theirs:
-        return
-    token = min(token for token in {*ours, *theirs} if ours.get(token) != theirs.get(token))
-    raise ValueError(
-        f"draft and target must share a tokenizer, but that of draft {str(draft_name)!r} has {len(ours)} tokens and "
-        f"that of target {str(target_name)!r} {len(theirs)}; {token!r}, for one, is number {ours.get(token)} and "
-        f"{theirs.get(token)}"
-    )
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).tolist()
+    except Exception as error:  # PyTorch has a type of its own for each way in which a device is not there
+        raise ValueError(
+            f"device must be one that PyTorch can use here, such as cpu or cuda, got {device!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
-def _check_reading(pair: LanguagePair, network: PreTrainedModel) -> None:
-    """Whether the model reads a text the same way in a padded batch from a cache as alone and at once."""
-    text = [1, 2, 3]
-    reader = pair.reader(network, rows=2)
-    reader.skim([0], [text[:1]])
-    read = reader.read([0, 1], [text[1:], text])
-    with torch.inference_mode():
-        logits = network(input_ids=torch.tensor([text], device=network.device)).logits[0, -1, : read[0].shape[-1]]
-    alone = torch.softmax(logits.double(), dim=-1).cpu().numpy()
-    for distributions in read:
-        difference = 0.5 * float(abs(distributions[-1] - alone).sum())
-        if difference > _READING_TOLERANCE:
-            raise ValueError(
-                f"model {network.name_or_path!r} cannot be used: it reads texts of different lengths in one batch "
-                f"otherwise than alone (its distributions differ by {difference:.2f} in total variation)"
-            )
+def _end_tokens(target: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    ends = target.generation_config.eos_token_id if target.generation_config else None
+    listed = ends if isinstance(ends, list) else [ends, tokenizer.eos_token_id]
+    for end in listed:
+        if not isinstance(end, int | None):
+            raise ValueError(f"target cannot be used: eos_token_id must be an integer or a list of them, got {end!r}")
+    return frozenset(end for end in listed if end is not None)

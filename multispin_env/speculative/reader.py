@@ -9,16 +9,33 @@ a row's length back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 from multispin_env.speculative.sampling import FloatArray
 
 _FIRST_COLUMNS = 64
+
+
+class NoDistributionError(ValueError):
+    """Logits that stand for no distribution.
+
+    Attributes:
+        place: The first token behind which they do not, counted from 0.
+    """
+
+    def __init__(self, complaint: str, place: int) -> None:
+        super().__init__(complaint)
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, behind token {self.place}"
 
 
 class _RowCache(Cache):
@@ -69,7 +86,9 @@ class TextReader:
         network: The model.
         rows: Number of texts.
         vocabulary: Tokens that can come; logits beyond them are padding.
-        temperature: Divides the logits; above 0.
+        temperature: Divides the logits, in [1e-6, 1e6].
+        unknown_tokens: Tokens among these that cannot come, as the tokenizer has none of that number.
+        name: What errors call the model; by default, where it was loaded from.
 
     Attributes:
         context: Tokens that the longest text can have.
@@ -77,13 +96,24 @@ class TextReader:
         vocabulary: As given.
     """
 
-    def __init__(self, network: PreTrainedModel, rows: int, vocabulary: int, temperature: float = 1.0) -> None:
-        if not temperature > 0.0:
-            raise ValueError(f"temperature must be a number above 0, got {temperature!r}")
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        rows: int,
+        vocabulary: int,
+        temperature: float = 1.0,
+        unknown_tokens: Sequence[int] = (),
+        name: str | None = None,
+    ) -> None:
+        check_temperature(temperature)
         self._network = network
+        self._name = name or f"model {network.name_or_path!r}"
         self.vocabulary = vocabulary
+        self._unknown_tokens = list(unknown_tokens)
         self._temperature = temperature
         self._cache = _RowCache(rows)
+        self._cache_argument = cache_argument(network)
+        self._can_skip_logits = "logits_to_keep" in inspect.signature(network.forward).parameters
         self.context = longest_text(network)
         self.length = [0] * rows
 
@@ -99,10 +129,46 @@ class TextReader:
 
         Raises:
             ValueError: A text is longer than the model's context.
+            NoDistributionError: A logit is NaN or infinity, or all behind a token are minus infinity.
         """
-        logits = self._pass(rows, tokens, max(map(len, tokens)))
-        found = torch.softmax(logits[..., : self.vocabulary].double() / self._temperature, dim=-1).cpu().numpy()
-        return [distributions[: len(new)] for distributions, new in zip(found, tokens, strict=True)]
+        before = [self.length[row] for row in rows]
+        counts = [len(new) for new in tokens]
+        found = self._pass(rows, tokens, max(counts))
+        # All in one piece, but only what stands behind tokens: behind padding there may be anything.
+        logits = torch.cat([lines[:count] for lines, count in zip(found, counts, strict=True)])
+        try:
+            distributions = self.distributions(logits)
+        except NoDistributionError as error:
+            ends = np.cumsum(counts)
+            which = int(np.searchsorted(ends, error.place, side="right"))
+            place = before[which] + error.place - int(ends[which] - counts[which])
+            for row, length in zip(rows, before, strict=True):
+                self.forget(row, length)
+            raise NoDistributionError(f"{error.args[0]}, in text {rows[which]}", place) from None
+        return np.split(distributions, np.cumsum(counts)[:-1])
+
+    def distributions(self, logits: torch.Tensor) -> FloatArray:
+        """The distributions that logits stand for, at the reader's temperature and over its vocabulary.
+
+        Args:
+            logits: (places, any width).
+
+        Returns:
+            (places, vocabulary), or narrower where the logits are.
+
+        Raises:
+            NoDistributionError: A logit is NaN or infinity, or all of a place are minus infinity.
+        """
+        logits = logits[:, : self.vocabulary].double()
+        if self._unknown_tokens:
+            logits = logits.index_fill(-1, torch.tensor(self._unknown_tokens, device=logits.device), -torch.inf)
+        found = torch.softmax(logits / self._temperature, dim=-1)
+        if bool(found[:, 0].isnan().any()):  # one entry of a distribution tells of all
+            place = int(found[:, 0].isnan().nonzero()[0])
+            largest = float(logits[place].amax())
+            what = "all logits are -inf" if largest == -math.inf else f"a logit must be finite or -inf, got {largest}"
+            raise NoDistributionError(f"{self._name} has no distribution: {what}", place)
+        return found.cpu().numpy()
 
     def skim(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> None:
         """Reads on in some of the texts without telling how they go on: for prompts. As :meth:`read` otherwise."""
@@ -128,23 +194,54 @@ class TextReader:
         seen = torch.arange(int(columns.max()) + 1, device=device) <= columns[:, :, np.newaxis]
         forbidden = torch.finfo(self._network.dtype).min
         mask = torch.zeros(seen.shape, dtype=self._network.dtype, device=device).masked_fill(~seen, forbidden)
+        arguments: dict[str, Any] = {self._cache_argument: self._cache}
+        if self._can_skip_logits:
+            arguments["logits_to_keep"] = logits_to_keep
         with torch.inference_mode():
             logits = self._network(
                 input_ids=torch.from_numpy(padded).to(device),
                 attention_mask=mask[:, np.newaxis],
                 # Padding must not ask for positions that the model does not have.
                 position_ids=columns.clamp(max=self.context - 1),
-                past_key_values=self._cache,
                 use_cache=True,
-                logits_to_keep=logits_to_keep,
+                **arguments,
             ).logits
         for row, new in zip(rows, tokens, strict=True):
             self.length[row] += len(new)
         return logits
 
 
+def check_temperature(temperature: float) -> None:
+    """Whether logits can be divided by it.
+
+    Raises:
+        ValueError: They cannot: it is not in [1e-6, 1e6].
+    """
+    if not 1e-6 <= temperature <= 1e6:
+        raise ValueError(f"temperature must be a number in [1e-6, 1e6], got {temperature!r}")
+
+
+def cache_argument(network: PreTrainedModel) -> str:
+    """What the model's ``forward`` calls its keys and values: ``cache``, and ``past_key_values`` in older Transformers.
+
+    Raises:
+        ValueError: It takes none.
+    """
+    parameters = inspect.signature(network.forward).parameters
+    for name in ("cache", "past_key_values"):
+        if name in parameters:
+            return name
+    raise ValueError(
+        f"model {network.name_or_path!r} cannot draft or verify: a {network.config.model_type} keeps no keys and "
+        "values of what it has read"
+    )
+
+
 def longest_text(network: PreTrainedModel) -> int:
-    """Tokens that a model can read: its positions, and no more than a sliding window where it has one.
+    """Tokens that a model can read as it would alone and at once.
+
+    These are its positions, less where it has a window of attention, as all of a text must be in it, or a length from
+    which on it turns its positions otherwise (dynamic and long RoPE), which the shorter texts of a batch must not feel.
 
     Raises:
         ValueError: The model keeps a running state, which cannot forget rejected drafts.
@@ -158,7 +255,18 @@ def longest_text(network: PreTrainedModel) -> int:
             f"a known number of positions, got {', '.join(sorted(set(kinds or ()))) or config.model_type}; a running "
             "state cannot forget rejected drafts"
         )
-    window = getattr(config, "sliding_window", None)
-    if window and (kinds is None or "sliding_attention" in kinds):
-        return int(min(positions, window))
-    return int(positions)
+    limits = [positions, *_rope_switches(config)]
+    if kinds is None or "sliding_attention" in kinds:
+        limits.append(getattr(config, "sliding_window", None))
+    if "local" in getattr(config, "attention_layers", ()):  # GPT-Neo
+        limits.append(getattr(config, "window_size", None))
+    return min(int(limit) for limit in limits if limit)
+
+
+def _rope_switches(config: PreTrainedConfig) -> Iterator[int | None]:
+    """Lengths at which a model changes the frequencies of its rotary positions, for all of a batch."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    for rope in (parameters, *parameters.values()):  # of the model, or of each type of layer
+        if isinstance(rope, dict) and rope.get("rope_type") in ("dynamic", "longrope"):
+            yield rope.get("original_max_position_embeddings")
+            yield getattr(config, "original_max_position_embeddings", None)

@@ -142,7 +142,9 @@ def verify(draft: Draft, target: FloatArray, generator: np.random.Generator) -> 
         if generator.random() * proposal.probability(token) >= target[position, token]:
             residual = target[position].copy()
             residual[proposal.tokens] -= proposal.probabilities()
-            return Verdict(position, sample(np.maximum(residual, 0.0), generator))
+            residual = np.maximum(residual, 0.0)
+            # Where p is q but for its rounding, nothing is left of it.
+            return Verdict(position, sample(residual if residual.any() else target[position], generator))
     return Verdict(len(draft.tokens), sample(target[-1], generator))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -42,7 +43,9 @@ class TrimmedLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call
         self.register_buffer("head_tokens", torch.arange(config.head_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
-    def forward(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:
+    # Readers ask for the names of its arguments.
+    @functools.wraps(LlamaForCausalLM.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:  # type: ignore[override]
         """That of a Llama, without ``labels``."""
         output = super().forward(*args, **kwargs)
         logits = output.logits.new_full((*output.logits.shape[:-1], self.config.vocab_size), -torch.inf)

@@ -8,7 +8,7 @@ from multispin_env import Allocation, Simulator, make_config
 
 def _random_allocation(simulator, rng):
     """Any lengths, and shares from about equal to very unequal."""
-    shape = simulator.num_lanes, simulator.config.num_users
+    shape = simulator.num_envs, simulator.config.num_users
     length = rng.integers(1, simulator.config.max_draft_length, shape, endpoint=True)
     weight = np.exp(rng.normal(0.0, rng.uniform(0.1, 3.0), shape))
     return Allocation(length, weight / weight.sum(axis=1, keepdims=True))
@@ -16,7 +16,7 @@ def _random_allocation(simulator, rng):
 
 def _equal_allocation(simulator, length):
     """The given length, broadcast over lanes and users, and equal shares."""
-    shape = simulator.num_lanes, simulator.config.num_users
+    shape = simulator.num_envs, simulator.config.num_users
     return Allocation(np.broadcast_to(np.int64(length), shape).copy(), np.full(shape, 1.0 / shape[1]))
 
 

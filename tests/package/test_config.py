@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multispin_env import MODEL_PAIRS, SCENARIOS, ConfigError, Simulator, SystemConfig, make_config
-from multispin_env.config import ChannelConfig, HeatConfig, LiveConfig, RequestConfig, TaskConfig
+from multispin_env.config import ChannelConfig, HeatConfig, LiveConfig, RequestConfig, TaskConfig, shown
 from multispin_env.profiles import load_model_pair
 
 SECTIONS = {
@@ -47,7 +47,7 @@ def test_every_preset_survives_a_round_trip_through_json(world):
 
 @given(
     users=st.integers(1, 100_000),
-    bandwidth=st.floats(1e-3, 1e12),
+    bandwidth=st.floats(1.0, 1e12),
     std=st.floats(0.0, 0.3),
     low=st.integers(1, 1000),
     more=st.integers(0, 1000),
@@ -81,6 +81,11 @@ def test_updated_changes_what_is_named_and_keeps_the_rest_of_a_section():
     assert base == make_config("mobile")
 
 
+def test_a_whole_configuration_is_taken_as_it_is():
+    config = make_config("mobile", config={"num_users": 3})
+    assert make_config(config=config) is config
+
+
 def test_an_update_does_not_write_to_the_presets():
     before = json.dumps(SCENARIOS)
     make_config("thermal", config={"heat": {"slowdown": 3.0}, "channel": {"shadowing_std_db": 1.0}})
@@ -97,33 +102,74 @@ def test_a_configuration_is_frozen_and_hashable():
 @pytest.mark.parametrize(("path", "item"), NUMBERS)
 def test_a_bad_number_is_refused_with_field_value_and_range(path, item):
     rule = item.metadata
-    wrong = [float("nan"), float("inf"), True, "7", None, [1], rule["low"] - 1]
+    wrong = [float("nan"), float("inf"), -float("inf"), True, "7", None, [1], rule["low"] - 1, 2 * rule["high"]]
+    wrong += [np.bool_(True), np.float64("nan"), np.array([1.0]), 1j, 10**400, -(10**400), 10**5000, 1.7e308]
     if rule["integer"]:
         wrong.append(rule["low"] + 0.5)
-    if rule["open_low"]:
-        wrong.append(rule["low"])
-    if math.isfinite(rule["high"]):
-        wrong.append(rule["high"] + 1)
+    elif rule["low"] > 0.0:
+        wrong.append(0.5 * rule["low"])
+        wrong += [0] * (not rule["off"])
     section = SECTIONS[path].__name__
     allowed = f"{rule['low']:g}, {rule['high']:g}"
     for value in wrong:
         with pytest.raises(ConfigError, match=f"{section}.{item.name} must be .*{re.escape(allowed)}") as caught:
             make_config(config=nested(path, item.name, value))
-        assert repr(value) in str(caught.value)
+        assert len(str(caught.value)) < 250
+        assert shown(value) in str(caught.value)
 
 
 @pytest.mark.parametrize(("path", "item"), NUMBERS)
 def test_the_ends_of_every_range_are_allowed(path, item):
     rule = item.metadata
-    ends = [rule["low"]] * (not rule["open_low"]) + [rule["high"]] * math.isfinite(rule["high"])
+    ends = [rule["low"], rule["high"]] + [0.0] * rule["off"]
     fields = make_config("live").to_dict()
     for name in path:
         fields = fields[name]
     # The upper end of a pair's lower half would cross its upper half.
-    opened = {"tokens_low": {"tokens_high": rule["high"]}, "tokens_high": {"tokens_low": rule["low"]}}
+    opened = {
+        f"{part}_{end}": {f"{part}_{other}": rule[other]}
+        for part in ("tokens", "path_gain")
+        for end, other in (("low", "high"), ("high", "low"))
+    }
     for value in ends:
         changed = SECTIONS[path](**{**fields, **opened.get(item.name, {}), item.name: value})
         assert getattr(changed, item.name) == value
+
+
+def deep(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"channel": value}
+    return value
+
+
+WRONG = [
+    deep(100_000),
+    {"channel": deep(100_000)},
+    {"requests": {"tasks": deep(100_000)}},
+    {"requests": {"tasks": [deep(100_000)]}},
+    {"requests": {"trace": deep(100_000)}},
+    {"num_users": deep(100_000)},
+    {3: 4},
+    {None: 4},
+    {10**5000: 4},
+    {("a", "b"): 4},
+    {"x" * 1_000_000: 4},
+    {"channel": {3: 4}},
+    {"requests": {"tasks": [{3: 4}]}},
+    {"requests": {"tasks": [{"name": 10**5000, "acceptance_mean": 0.5}]}},
+    {"requests": {"tasks": {"name": "a"}}},
+    {"requests": {"live": {"draft": ["x"] * 1_000_000}}},
+    [("num_users", 3)],
+    10**5000,
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_whatever_is_given_is_refused_in_a_short_message(number):
+    with pytest.raises(ConfigError) as caught:
+        make_config(config=WRONG[number])
+    assert len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize("path", SECTIONS, ids=lambda path: ".".join(path) or "system")

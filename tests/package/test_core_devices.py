@@ -5,6 +5,7 @@ import pytest
 
 from multispin_env import make_config
 from multispin_env.core.devices import Devices
+from multispin_env.core.streams import Streams
 
 LANES, TIME_CONSTANT_S = 3, 90.0
 
@@ -12,7 +13,7 @@ LANES, TIME_CONSTANT_S = 3, 90.0
 def rested(**heat):
     config = make_config(config={"num_users": 4, "heat": {"slowdown": 1.0, "time_constant_s": TIME_CONSTANT_S, **heat}})
     devices = Devices(config)
-    devices.reset([np.random.default_rng(lane) for lane in range(LANES)])
+    devices.reset(Streams([np.random.default_rng(lane) for lane in range(LANES)]))
     return devices
 
 
@@ -74,6 +75,6 @@ def test_without_heat_nothing_slows():
 def test_a_reset_rests_the_devices():
     devices = rested()
     run(devices, 1.0, 0.5, 100.0)
-    devices.reset([np.random.default_rng(lane) for lane in range(LANES)])
+    devices.reset(Streams([np.random.default_rng(lane) for lane in range(LANES)]))
     np.testing.assert_array_equal(devices.heat, np.zeros((LANES, 4)))
     np.testing.assert_array_equal(devices.drafting_latency_s, rested().drafting_latency_s)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from multispin_env.config import RequestConfig, TaskConfig
-from multispin_env.core.requests import Requests, accepted_tokens, beta_parameters
+from multispin_env.core.requests.synthetic import SyntheticRequests, accepted_tokens, beta_parameters
+from multispin_env.core.streams import Streams
 
 RATES = st.floats(0.0, 1.0)
 OUTCOMES = st.floats(0.0, 40.0)
@@ -18,9 +19,15 @@ MILD = TaskConfig(name="mild", acceptance_mean=0.6, acceptance_std=0.15)
 
 
 def begin(users=4, lanes=2, **fields):
-    requests = Requests(RequestConfig(**{"tasks": (MILD,), "acceptance_spread": 1.0, **fields}), users)
-    requests.reset([np.random.default_rng(lane) for lane in range(lanes)])
+    requests = SyntheticRequests(RequestConfig(**{"tasks": (MILD,), "acceptance_spread": 1.0, **fields}), users, 60)
+    requests.reset(Streams([np.random.default_rng(lane) for lane in range(lanes)]))
     return requests
+
+
+def accept_all(requests, length):
+    """A round of drafts of one length, all of them accepted."""
+    drafts = np.full(requests.acceptance_rate.shape, length)
+    requests.advance(drafts, drafts)
 
 
 @given(rate=RATES, outcome=OUTCOMES, length=st.integers(1, 100))
@@ -62,7 +69,7 @@ def test_requests_are_counted_by_what_verification_decided():
     finished_once = np.zeros(shape, dtype=bool)
     for _ in range(60):
         length = rng.integers(1, 12, shape)
-        tokens = requests.verify(length, rng.standard_exponential(shape), None)
+        tokens = requests.verify(length)
         assert np.all((tokens >= 1) & (tokens <= length + 1))
         gained += tokens
         accepted += tokens - 1
@@ -81,11 +88,10 @@ def test_requests_are_counted_by_what_verification_decided():
 
 def test_the_list_of_prompts_is_worked_through_over_and_over():
     requests = begin(tokens_low=5, tokens_high=5, prompts_per_user=3)
-    shape = requests.acceptance_rate.shape
     met = []
     for _ in range(9):
         met.append(requests.acceptance_rate.copy())
-        requests.verify(np.full(shape, 4), np.full(shape, np.inf), None)
+        accept_all(requests, 4)
     np.testing.assert_array_equal(met[:3], met[3:6])
     np.testing.assert_array_equal(met[:3], met[6:])
     assert np.all(met[0] != met[1])
@@ -94,15 +100,13 @@ def test_the_list_of_prompts_is_worked_through_over_and_over():
 
 def test_the_tokens_beyond_a_requests_end_count_and_are_not_owed_by_the_next():
     requests = begin(tokens_low=10, tokens_high=10)
-    shape = requests.acceptance_rate.shape
     first = requests.acceptance_rate.copy()
-    endless = np.full(shape, np.inf)
-    assert np.all(requests.verify(np.full(shape, 25), endless, None) == 26)
+    accept_all(requests, 25)
     second = requests.acceptance_rate.copy()
     assert np.all(second != first)
-    requests.verify(np.full(shape, 8), endless, None)
+    accept_all(requests, 8)
     np.testing.assert_array_equal(requests.acceptance_rate, second)
-    requests.verify(np.full(shape, 1), endless, None)
+    accept_all(requests, 1)
     assert np.all(requests.acceptance_rate != second)
 
 
@@ -114,7 +118,7 @@ def test_request_lengths_stay_in_their_range_and_reach_both_ends(low):
     for _ in range(40):
         # A draft that is always rejected gains one token a round.
         before = requests.acceptance_rate
-        requests.verify(np.ones(shape, dtype=np.int64), np.zeros(shape), None)
+        requests.advance(np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64))
         length += 1
         ended = requests.acceptance_rate != before
         seen |= set(length[ended])
@@ -125,11 +129,9 @@ def test_request_lengths_stay_in_their_range_and_reach_both_ends(low):
 def test_a_drifting_request_keeps_its_own_part():
     drifting = begin(drift_share=0.5, drift_correlation_tokens=5.0, prompts_per_user=1)
     still = begin(drift_share=0.0, prompts_per_user=1)
-    shape = still.acceptance_rate.shape
     for requests, changes in ((drifting, True), (still, False)):
         before = requests.acceptance_rate
-        innovation = np.ones(shape) if requests.num_normals else None
-        requests.verify(np.full(shape, 3), np.full(shape, np.inf), innovation)
+        accept_all(requests, 3)
         assert np.all((requests.acceptance_rate != before) == changes)
 
 
@@ -140,7 +142,7 @@ def test_without_spread_every_request_has_its_tasks_mean(fields):
     for _ in range(10):
         np.testing.assert_array_equal(requests.acceptance_rate, np.full(shape, 0.6))
         np.testing.assert_array_equal(requests.task_acceptance_std, np.zeros(shape))
-        requests.verify(np.full(shape, 2), np.ones(shape), None)
+        requests.verify(np.full(shape, 2))
 
 
 @pytest.mark.parametrize("spread", [1e-15, 1e-9, 1e-5])
@@ -154,5 +156,6 @@ def test_tasks_that_reject_or_accept_everything_are_allowed(mean):
     requests = begin(tasks=(TaskConfig(name="sure", acceptance_mean=mean),))
     shape = requests.acceptance_rate.shape
     for outcome in (0.0, 1e-300, 1.0, 700.0):
-        tokens = requests.verify(np.full(shape, 6), np.full(shape, outcome), None)
-        np.testing.assert_array_equal(tokens, np.full(shape, 7 if mean else 1))
+        accepted = accepted_tokens(requests.acceptance_rate, np.full(shape, 6), np.full(shape, outcome))
+        np.testing.assert_array_equal(accepted, np.full(shape, 6 if mean else 0))
+    np.testing.assert_array_equal(requests.verify(np.full(shape, 6)), np.full(shape, 7 if mean else 1))

@@ -6,6 +6,9 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env as check_gymnasium
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from multispin_env import MODEL_PAIRS
 
@@ -66,7 +69,7 @@ def test_every_feature_of_a_run_varies():
         {"num_users": 1, "max_draft_length": 1},
         {"num_users": 2, "max_draft_length": 500, "requests": SHORT_REQUESTS},
         {"num_users": 3, "bandwidth_hz": 1e12, "heat": {"slowdown": 5.0, "time_constant_s": 0.01}},
-        {"num_users": 3, "channel": {"power_to_noise": 1e30, "path_gain_high": 5.0}},
+        {"num_users": 3, "channel": {"power_to_noise": 1e20, "path_gain_high": 1e6}},
         {"num_users": 3, "channel": {"power_to_noise": 1e-6}},
         {"num_users": 3, "channel": {"shadowing_std_db": 20.0, "shadowing_correlation_time_s": 0.1}},
         {"num_users": 3, "drafting_latency_spread": 0.99},
@@ -85,6 +88,69 @@ def test_observations_stay_inside_their_space_in_long_rollouts(world, config):
         if rng.random() < 0.5:  # the box's corners as well
             actions = np.sign(actions)
         observations = envs.step(actions)[0]
+
+
+# float32(.0107) times float32(1 / .0107) is 1.0000001.
+EDGE = {"drafting_latency_spread": 0.0, "drafting_latency_s": 0.0107}
+REALS = partial(st.floats, allow_subnormal=False)
+# Fields over which an observation is divided or bounded, and the odd ends of what they may be.
+CONFIGS = st.fixed_dictionaries(
+    {
+        "num_users": st.integers(1, 4),
+        "episode_rounds": st.integers(1, 12),
+    },
+    optional={
+        "max_draft_length": st.integers(1, 200),
+        "drafting_latency_s": REALS(1e-6, 1e4),
+        "drafting_latency_spread": st.just(0.0) | REALS(0.0, 0.99),
+        "heat": st.fixed_dictionaries({"slowdown": REALS(0.0, 100.0), "time_constant_s": REALS(1e-3, 1e3)}),
+        "channel": st.fixed_dictionaries(
+            {"power_to_noise": REALS(1e-6, 1e20), "shadowing_std_db": st.just(0.0) | REALS(0.0, 20.0)}
+        ),
+    },
+)
+REQUESTS = st.fixed_dictionaries(
+    {"prompts_per_user": st.integers(1, 5)},
+    optional={
+        "tokens_low": st.just(1),
+        "tokens_high": st.integers(32, 500) | st.just(32),
+        "acceptance_spread": REALS(0.0, 1.0),
+        "drift_share": REALS(0.0, 1.0),
+    },
+)
+
+
+@pytest.mark.parametrize("scenario", ["paper", "requests", "mobile", "thermal", "trace"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=CONFIGS, requests=REQUESTS, seed=st.integers(0, 2**32))
+@example(config=EDGE, requests={}, seed=0)
+def test_no_config_leads_an_observation_out_of_its_space(scenario, traced_pair, config, requests, seed):
+    model_pair = traced_pair if scenario == "trace" else "llama2"
+    arguments = {"scenario": scenario, "model_pair": model_pair, "config": {**config, "requests": requests}}
+    env = gym.make(HETEROGENEOUS, **arguments)  # whose passive checker sees every observation
+    envs = gym.make_vec(HETEROGENEOUS, 3, **arguments)
+    rng = np.random.default_rng(seed)
+    assert env.observation_space.contains(env.reset(seed=seed)[0])
+    assert envs.observation_space.contains(envs.reset(seed=seed)[0])
+    truncated = False
+    while not truncated:
+        action = np.sign(rng.uniform(-1.0, 1.0, (3, *env.action_space.shape))) * rng.choice([0.0, 0.5, 1.0])
+        observation, _, _, truncated, _ = env.step(action[0].astype(np.float32))
+        assert env.observation_space.contains(observation)
+        observations = envs.step(action.astype(np.float32))[0]
+        assert envs.observation_space.contains(observations)
+        np.testing.assert_array_equal(observations[0], observation)
+
+
+@pytest.mark.parametrize("latency_s", np.linspace(0.01, 0.02, 101))
+def test_a_device_without_spread_is_observed_as_one(latency_s):
+    config = {"num_users": 2, "drafting_latency_spread": 0.0, "drafting_latency_s": float(latency_s)}
+    observation, _ = gym.make(HETEROGENEOUS, config=config).reset(seed=0)
+    np.testing.assert_array_equal(observation[:2], np.ones(2))
+
+
+def test_the_check_passes_where_rounding_led_out_of_the_space():
+    check_gymnasium(gym.make(HETEROGENEOUS, config=EDGE).unwrapped)
 
 
 def test_observations_are_about_of_unit_size(world):

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
 from multispin_env.optimal import (
     RoundProblem,
     equalize_bandwidth,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from multispin_env.core.round import expected_tokens, goodput
+from multispin_env.core.equations import expected_tokens, goodput
 from multispin_env.optimal import (
     RoundProblem,
     equalize_bandwidth,

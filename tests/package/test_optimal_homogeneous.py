@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import lambertw
 
-from multispin_env.core.round import expected_tokens, goodput, upload_latency_s
+from multispin_env.core.equations import expected_tokens, goodput, upload_latency_s
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length, solve_homogeneous
 
 

@@ -134,15 +134,15 @@ def assert_refused(path, message):
         ("target_model", "", "ModelPair.target_model must be a non-empty string, got ''"),
         ("drafting_latency_s", 0.02, 'drafting_latency_s must be {"value": ..., "source": ...}, got 0.02'),
         ("drafting_latency_s source", REMOVED, "drafting_latency_s needs a value for: source"),
-        ("drafting_latency_s value", 0, "drafting_latency_s must be a finite number in (0, inf), got 0"),
-        ("verification_fixed_s value", -1, "verification_fixed_s must be a finite number in [0, inf), got -1"),
-        ("verification_per_user_s value", "1", "must be a finite number in (0, inf), got '1'"),
-        ("retained_entries value", 0.5, "ModelPair.retained_entries must be an integer in [1, inf), got 0.5"),
+        ("drafting_latency_s value", 0, "drafting_latency_s must be a finite number in [1e-06, 10000], got 0"),
+        ("verification_fixed_s value", -1, "verification_fixed_s must be a finite number in [0, 10000], got -1"),
+        ("verification_per_user_s value", "1", "must be a finite number in [1e-09, 10000], got '1'"),
+        ("retained_entries value", 0.5, "ModelPair.retained_entries must be an integer in [1, 1e+07], got 0.5"),
         ("tasks value", [], "ModelPair.tasks must be a non-empty list of tasks, got []"),
         ("tasks value 0 acceptance_mean", 2, "acceptance_mean must be a finite number in [0, 1], got 2"),
         ("traces", None, "traces must be an object with the fields scale, source, requests, got None"),
         ("traces scale", REMOVED, "traces needs a value for: scale"),
-        ("traces scale", 0, "traces.scale must be an integer in [1, inf), got 0"),
+        ("traces scale", 0, "traces.scale must be an integer in [1, 1e+12], got 0"),
         ("traces source", "", "traces.source must be a non-empty string, got ''"),
         ("traces prompts", [], "traces has no field 'prompts'. Its fields are: scale, source, requests"),
         ("traces requests", [], "traces.requests must be a non-empty list, got []"),
@@ -173,13 +173,36 @@ def test_a_wrong_request_is_refused_with_its_number(where, value, message, trace
 
 
 def test_what_is_no_pair_at_all_is_refused_with_the_file(written, tmp_path):
-    for text, message in (("{", "is no JSON: Expecting property name"), ("[]", "must be an object, got list")):
+    for text, message in (
+        ("", "must hold JSON, and is empty"),
+        ("{", "line 1, column 2: is no JSON: Expecting property name"),
+        ("\ufeff{}", "line 1: must be UTF-8 without a byte order mark"),
+        ("[" * 10_000, "must not be nested deeper than"),
+        ("{}", "ModelPair needs a value for: name, "),
+        ("[]", r"a model pair must be an object, got \[\]"),
+        ("null", "a model pair must be an object, got None"),
+        ('{"name": "a", "name": "b"}', "a key must stand once in an object, got 'name' twice"),
+    ):
         path = written(text)
         with pytest.raises(ConfigError, match=message) as caught:
             load_model_pair(path)
-        assert path in str(caught.value)
+        assert str(caught.value).startswith(path)
     missing = tmp_path / "nowhere.json"
-    for path in (missing, tmp_path):
-        with pytest.raises(ConfigError, match="model_pair") as caught:
+    for path, message in ((missing, "cannot be read: No such file"), (tmp_path, "model_pair must be one of")):
+        with pytest.raises(ConfigError, match=message) as caught:
             load_model_pair(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "where", ["retained_entries value", "drafting_latency_s value", "traces scale", "traces requests 0 acceptance 0"]
+)
+def test_huge_integers_are_refused_with_the_file(where, traced_profile, written):
+    path = written(changed(traced_profile, where, 10**400))
+    with pytest.raises(ConfigError, match="integers must have at most 20 digits") as caught:
+        load_model_pair(path)
+    assert str(caught.value).startswith(f"{path}: line 1: ")
+    path = written(changed(traced_profile, where, 10**19))
+    with pytest.raises(ConfigError, match=r"must be an? .* in \[.*\], got 10000000000000000000$") as caught:
+        load_model_pair(path)
+    assert str(caught.value).startswith(path)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from multispin_agents import AGENTS
+from multispin_train.benchmark.protocol import Protocol, run_benchmark
+from multispin_train.cli import main
+from multispin_train.fit import lessons
+from multispin_train.fit import training as fit
+from multispin_train.fit.checkpoints import chunks_done
 from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from agents import AGENTS
-from train import fit
-from train.__main__ import main
-from train.benchmark import Protocol, run_benchmark
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
 TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
@@ -61,7 +62,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     monkeypatch.setattr(fit._Advance, "_on_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "cut", agent=agent)
-    assert json.loads((tmp_path / "cut" / "seed0" / "state.json").read_text())["chunks"] == 1
+    assert chunks_done(tmp_path / "cut" / "seed0" / "checkpoint.pt") == 1
     assert trained(tmp_path / "cut", agent=agent) == whole
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -72,13 +73,13 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
 def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attend, drawn = fit.attend, []
-    monkeypatch.setattr(fit, "attend", lambda *arguments: drawn.append(1) or attend(*arguments))
-    lessons = {**TINY, "frames": 128, "lessons": 640, "lesson_epochs": 20}
-    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=lessons, seeds=2)
+    attend, drawn = lessons.attend, []
+    monkeypatch.setattr(lessons, "attend", lambda *arguments: drawn.append(1) or attend(*arguments))
+    taught = {**TINY, "frames": 128, "lessons": 640, "lesson_epochs": 20}
+    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=taught, seeds=2)
     assert [row.frames for row in rows if row.controller == "seed0"] == [0, 128]
     assert len(drawn) == 1
-    again = trained(tmp_path / "b", teacher="robust", hyperparameters=lessons)
+    again = trained(tmp_path / "b", teacher="robust", hyperparameters=taught)
     assert again == [row for row in rows if row.controller != "seed1"]
     with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got sac"):
         training(teacher="robust", agent="sac")
@@ -101,7 +102,7 @@ def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(
     assert "% over heterogeneous" in capsys.readouterr().out
     policy = tmp_path / "run" / "policies" / NAME
     card = json.loads((policy / "card.json").read_text())
-    assert card["command"].startswith("python -m train fit --scenario mobile --model-pair llama2 --agent ppo --action")
+    assert card["command"].startswith("multispin fit --scenario mobile --model-pair llama2 --agent ppo --action")
     assert {"seed", "frames", "evaluation", "hyperparameters", "versions", "system", "action", "network"} <= set(card)
     assert sum(file.stat().st_size for file in policy.iterdir()) < 1_000_000
 
@@ -124,10 +125,10 @@ def test_policies_and_controllers_meet_the_same_worlds_by_name(tmp_path: Path) -
         (NAME, 0),
         (NAME, 1),
     ]
-    with pytest.raises(ValueError, match="need folders of different names"):
+    with pytest.raises(ValueError, match="there are two called"):
         Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(path, path))
     Path(path).rename(tmp_path / "fixed")
-    with pytest.raises(ValueError, match="a policy cannot be called 'fixed' as a controller is"):
+    with pytest.raises(ValueError, match="there are two called 'fixed'"):
         Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(str(tmp_path / "fixed"),))
 
 
@@ -138,7 +139,7 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
     with pytest.raises(FileExistsError, match="holds results for another action"):
         training(action="direct").open_folder(tmp_path / "mine")
     assert main(["fit", "--hyperparameters", '{"gamma": 1}', "--output", str(tmp_path / "new")]) == 2
-    assert "ppo has no hyperparameter 'gamma'" in " ".join(capsys.readouterr().err.split())
+    assert "ppo has no field 'gamma'" in " ".join(capsys.readouterr().err.split())
     assert main(["fit", "--seeds", "0", "--output", str(tmp_path / "new")]) == 2
     assert "seeds must be at least 1, got 0" in capsys.readouterr().err
     assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
@@ -149,7 +150,7 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
 def test_without_pytorch_the_command_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "agents.policy", None)
+    monkeypatch.setitem(sys.modules, "multispin_agents.policy", None)
     assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
     assert "pip install --editable '.[train,live]'" in " ".join(capsys.readouterr().err.split())
 

@@ -8,19 +8,19 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
+from multispin_agents import AGENTS
+from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
+from multispin_agents.imitation import attend, explain, imitate
+from multispin_agents.layers import residual
+from multispin_agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
+from multispin_agents.policy import SHIPPED, LearnedController, find_policy
+from multispin_agents.sb3_policies import ActionCritics, SquashedActor
+from multispin_baselines import make_controller
 
-from agents import AGENTS
-from agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
-from agents.imitation import attend, explain, imitate
-from agents.layers import residual
-from agents.networks import NUM_INPUTS, ActorCritic, Shape, user_inputs
-from agents.policy import SHIPPED, LearnedController, find_policy
-from agents.sb3_policies import ActionCritics, SquashedActor
-from baselines import make_controller
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
-from multispin_env.envs.codec import ObservationCodec
-from train.rollout import play
+from multispin_env.envs.observations import ObservationCodec
+from multispin_env.evaluation.rollout import play
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -118,9 +118,9 @@ def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturb
     controller = LearnedController("mine", trained("equivariant", memory=5).actor, "residual", config)
     first, again = (play(controller, config, range(3)) for _ in range(2))
     assert [episode.tokens for episode in first] == [episode.tokens for episode in again]
-    controller.begin(3)
+    controller.reset(3)
     controller.act(seen(config, lanes=3))
-    with pytest.raises(ValueError, match="'mine' remembers 3 lanes and is shown 2; call begin where episodes begin"):
+    with pytest.raises(ValueError, match="'mine' remembers 3 lanes and is shown 2; call reset where episodes begin"):
         controller.act(seen(config, lanes=2))
     # Lanes in another order are timed in other rounds.
     assert [episode.tokens for episode in play(controller, config, [2, 1, 0])][::-1] == [e.tokens for e in first]
@@ -183,9 +183,9 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     taught = load_hyperparameters("ppo", ["direct", "taught"], {})
     assert plain.epochs < direct.epochs == taught.epochs
     assert taught.initial_std < direct.initial_std < plain.initial_std
-    with pytest.raises(ValueError, match="ppo has no hyperparameter 'gamma'; it has frames, "):
+    with pytest.raises(ValueError, match="ppo has no field 'gamma'. Its fields are: frames, "):
         load_hyperparameters("ppo", ["mobile"], {"gamma": 0.5})
-    with pytest.raises(ValueError, match="sac has no hyperparameter 'clip_range'; it has frames, "):
+    with pytest.raises(ValueError, match="sac has no field 'clip_range'. Its fields are: frames, "):
         load_hyperparameters("sac", ["mobile"], {"clip_range": 0.5})
     with pytest.raises(ValueError, match="agent must be one of 'ppo', 'sac', 'recurrent-ppo', got 'td3'"):
         load_hyperparameters("td3", ["mobile"], {})
@@ -199,7 +199,7 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     ):
         with pytest.raises(ValueError, match=f"hyperparameter {name} must be {wanted}, got {value!r}"):
             load_hyperparameters("ppo", ["mobile"], {name: value})
-    with pytest.raises(ValueError, match="network must be one of equivariant, mlp, got 'gnn'"):
+    with pytest.raises(ValueError, match="network must be one of 'equivariant', 'mlp', got 'gnn'"):
         Shape.of("gnn", 8, CONFIG)
 
 
@@ -214,14 +214,14 @@ def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: in
     for users in (1, 5, 6, 50):
         view = seen(CONFIG.updated({"num_users": users}))
         for player in (loaded, controller):
-            player.begin(5)
+            player.reset(5)
         for ours, theirs in zip(loaded.act(view), controller.act(view), strict=True):
             assert ours.shape == (5, users)
             assert np.array_equal(ours, theirs)
-    loaded.begin(5)
+    loaded.reset(5)
     together = loaded.act(view)
-    loaded.begin(1)
-    alone = loaded.act(view.lane(2))
+    loaded.reset(1)
+    alone = loaded.act(view.environment(2))
     assert np.array_equal(alone.draft_length[0], together.draft_length[2])
 
 

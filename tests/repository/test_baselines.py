@@ -5,13 +5,21 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
+from multispin_baselines import (
+    CONTROLLERS,
+    Controller,
+    Margins,
+    Robust,
+    make_controller,
+    posterior_acceptance,
+    register_controller,
+)
+from multispin_baselines.knowledge import tuned_margins
+from multispin_baselines.paper import best_lengths, expected_goodput
 
-from baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
-from baselines.knowledge import tuned_margins
-from baselines.paper import best_lengths, expected_goodput
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import RoundProblem
-from train.rollout import play
 
 
 def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
@@ -28,11 +36,11 @@ def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_every_controller_plays_every_scenario_through_the_environment(name: str, world: dict[str, str]) -> None:
     controller = make_controller(name, "qwen3.5")
-    config = controller.system(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
+    config = controller.transform_config(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
     env.reset(seed=1)
     for _ in range(6):
-        allocation = controller.act(env.true_round_view() if controller.sees_truth else env.round_view())
+        allocation = controller.act(env.true_round_view() if controller.privileged else env.round_view())
         played = env.decode_action(env.encode_action(allocation))
         assert np.array_equal(played.draft_length, allocation.draft_length)
         assert np.allclose(played.bandwidth_share, allocation.bandwidth_share, rtol=0, atol=1e-6)
@@ -44,7 +52,7 @@ def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
     view = simulator(make_config("mobile"), 5, rounds=4).true_view()
     for name in CONTROLLERS:
         controller = make_controller(name, "llama2")
-        together, alone = controller.act(view), controller.act(view.lane(3))
+        together, alone = controller.act(view), controller.act(view.environment(3))
         assert np.array_equal(together.draft_length[3], alone.draft_length[0]), name
         assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
 
@@ -109,7 +117,7 @@ def test_the_robust_rate_is_the_stated_quantile_of_the_rate_at_upload(quantile: 
     view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
     lengths = np.full(view.drafting_latency_s.shape, 8)
     low = Robust(Margins(quantile, 0.0))._rate_quantile(view, lengths * view.drafting_latency_s)
-    below = np.mean(view.used_spectral_efficiency(lengths) < low)
+    below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
     assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
 
 
@@ -132,8 +140,8 @@ def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_ba
 
 def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:
     config = make_config("paper")
-    assert make_controller("p2p", "llama2").system(config).num_users == 1
-    central = simulator(make_controller("centralized", "llama2").system(config), 2)
+    assert make_controller("p2p", "llama2").transform_config(config).num_users == 1
+    central = simulator(make_controller("centralized", "llama2").transform_config(config), 2)
     shape = (2, config.num_users)
     outcome = central.step(Allocation(np.full(shape, 3), np.full(shape, 1.0 / config.num_users)))
     assert np.all(outcome.upload_s < 1e-3)
@@ -145,9 +153,9 @@ def test_bad_requests_say_what_is_allowed() -> None:
         make_controller("oracle", "llama2")
     with pytest.raises(ValueError, match=r"model_pair must be one of llama2, .*\.json file, got 'gpt'"):
         make_controller("fixed", "gpt")
-    with pytest.raises(ValueError, match=r"rate_quantile must be in \(0, 1\), got 0.0"):
+    with pytest.raises(ValueError, match=r"rate_quantile must be a number in \[1e-06, 0.999999\], got 0.0"):
         Robust(Margins(0.0, 0.5))
-    with pytest.raises(ValueError, match=r"posterior_weight must be in \[0, 1\], got 2.0"):
+    with pytest.raises(ValueError, match=r"posterior_weight must be a number in \[0, 1\], got 2.0"):
         Robust(Margins(0.1, 2.0))
     assert tuned_margins("another-pair") == tuned_margins("llama2")
     with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
@@ -157,3 +165,18 @@ def test_bad_requests_say_what_is_allowed() -> None:
 def test_names_are_the_registry_s() -> None:
     made: dict[str, Controller] = {name: make_controller(name, "llama2") for name in CONTROLLERS}
     assert {name: controller.name for name, controller in made.items()} == {name: name for name in CONTROLLERS}
+
+
+def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multispin_baselines.CONTROLLERS", dict(CONTROLLERS))
+    register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    assert type(make_controller("mine", "llama2")) is type(make_controller("fixed", "llama2"))
+    with pytest.raises(ValueError, match="there is a controller 'mine' already"):
+        register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(ValueError, match="there is a controller 'heterogeneous' already"):
+        register_controller("heterogeneous", lambda pair: make_controller("fixed", pair.name))
+    for name in ("", "two words", "module:Class", "../fixed"):
+        with pytest.raises(ValueError, match="name must be of letters"):
+            register_controller(name, lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(TypeError, match="factory must be callable"):
+        register_controller("other", make_controller("fixed", "llama2"))  # type: ignore[arg-type]

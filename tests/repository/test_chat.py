@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from multispin_train import chat as command
+from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
 from rich.console import Console
 
 from multispin_env import Simulator
-from multispin_env.core.requests import Passage
-from train import chat as command
-from train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
+from multispin_env.core.requests import GenerationState
 
 
 def console(**options):
@@ -31,7 +31,7 @@ def test_a_file_gets_a_line_a_round_and_the_last_screen_with_whole_texts():
     assert printed.count("round 8 of 8") == 1
     flat = printed.replace("\n", "")
     for text in conversation.texts:
-        assert (text.passage.prompt + text.passage.text).rstrip().replace("\n", "") in flat
+        assert (text.state.prompt + text.state.text).rstrip().replace("\n", "") in flat
     assert f"{conversation.tokens / conversation.seconds:.1f} tok/s" in printed
 
 
@@ -48,12 +48,12 @@ def test_accepted_corrected_and_bonus_tokens_are_told_apart():
         expected[ACCEPTED] += (tokens - 1).sum()
         expected[BONUS] += (tokens > lengths).sum()
         expected[CORRECTION] += (tokens <= lengths).sum()
-        assert not any(passage.ended for passage in outcome.passages[0])
+        assert not any(state.ended for state in outcome.generation_states[0])
     for text in conversation.texts:
         styled = text.styled()
-        assert styled.plain == text.passage.prompt + text.passage.text
+        assert styled.plain == text.state.prompt + text.state.text
         ends = [0, *(end for end, _ in text.parts)]
-        assert ends[-1] == len(text.passage.text)
+        assert ends[-1] == len(text.state.text)
         for (start, end), (_, kind) in zip(pairwise(ends), text.parts, strict=True):
             counted[kind] += end - start
         assert {str(span.style).removeprefix("not dim ") for span in styled.spans} <= {*STYLES.values()}
@@ -76,17 +76,33 @@ def test_a_frame_fits_the_terminal(width, height, users):
 def test_what_a_model_writes_cannot_move_the_cursor():
     text = command.UserText()
     written = "a\x1b[2J\tb\r\x7f\nc"
-    text.add(Passage("p\x1b", written, 0, len(written), False), BONUS)
+    text.add(GenerationState("p\x1b", written, 0, len(written), False), BONUS)
     assert text.styled().plain == "p␛a␛[2J␉b␍␡\nc"
 
 
 def test_the_next_request_begins_behind_the_end_of_the_last():
     text = command.UserText()
-    text.add(Passage("first", "abc", 0, 2, True), CORRECTION)
+    text.add(GenerationState("first", "abc", 0, 2, True), CORRECTION)
     assert text.styled().plain == "firstabc"
-    text.add(Passage("second", "xy", 0, 1, False), BONUS)
+    text.add(GenerationState("second", "xy", 0, 1, False), BONUS)
     assert text.parts == [(1, ACCEPTED), (2, BONUS)]
     assert text.styled().plain == "secondxy"
+
+
+def test_a_character_of_two_rounds_is_that_of_the_token_that_completes_it():
+    text = command.UserText()
+    # An accepted draft and a correction, each half of an emoji; then its end, accepted, and a bonus token.
+    text.add(GenerationState("p", "ab\ufffd", 0, 2, False), CORRECTION)
+    assert text.parts == [(2, ACCEPTED), (3, CORRECTION)]
+    text.add(GenerationState("p", "ab😀c", 2, 3, False), BONUS)
+    styled = text.styled()
+    assert styled.plain == "pab😀c"
+    spans = {styled.plain[span.start : span.end]: str(span.style).removeprefix("not dim ") for span in styled.spans}
+    assert spans == {"p": "dim", "ab": STYLES[ACCEPTED], "😀": STYLES[ACCEPTED], "c": STYLES[BONUS]} or spans == {
+        "ab": STYLES[ACCEPTED],
+        "😀": STYLES[ACCEPTED],
+        "c": STYLES[BONUS],
+    }
 
 
 def test_the_same_seed_shows_the_same():
@@ -125,10 +141,12 @@ def test_a_shipped_policy_decides():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"speed": -1.0}, ValueError, "speed must be a finite number of at least 0, got -1.0"),
-        ({"speed": float("nan")}, ValueError, "speed must be a finite number of at least 0, got nan"),
-        ({"users": 0}, ValueError, "num_users must be an integer in .*, got 0"),
-        ({"rounds": 0}, ValueError, "episode_rounds must be an integer in .*, got 0"),
+        ({"speed": -1.0}, ValueError, "speed must be 0 or a finite number of at least 0.001, got -1.0"),
+        ({"speed": float("nan")}, ValueError, "speed must be 0 or a finite number of at least 0.001, got nan"),
+        ({"speed": 1e-320}, ValueError, "speed must be 0 or a finite number of at least 0.001, got 1e-320"),
+        ({"users": 0}, ValueError, "^users must be an integer of at least 1, got 0"),
+        ({"rounds": 0}, ValueError, "^rounds must be an integer of at least 1, got 0"),
+        ({"seed": -1}, ValueError, "^seed must be an integer of at least 0, got -1"),
         ({"controller": "best"}, ValueError, "controller must be one of .*, got 'best'"),
         ({"policy": "best"}, FileNotFoundError, "no policy in best"),
         # Models of one's own need the tasks of a pair measured over these prompts.

@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from multispin_train.distill import demonstrations as distill_lessons
+from multispin_train.distill import distillation as distill
+from multispin_train.distill.demonstrations import Batch, Corpus, Judge
+from multispin_train.distill.texts import Texts, write_texts
+from multispin_train.prompts import SPLITS, TASKS, compose_prompts, write_prompts
 from rich.progress import Progress
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -13,10 +18,6 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from multispin_env.speculative.models import load_pair
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.trimmed import cut
-from train import distill, distill_lessons
-from train.distill_lessons import Batch, Corpus, Judge
-from train.distill_texts import Texts, write_texts
-from train.prompts import SPLITS, TASKS, compose_prompts, write_prompts
 
 END = 0
 
@@ -190,7 +191,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
     assert card == json.loads((tmp_path / "run" / "draft" / "card.json").read_text())
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert distilled(target, tmp_path / "run") == (card, rows)  # nothing is left to do
-    assert card["made_by"].startswith("python -m train distill --target")
+    assert card["made_by"].startswith("multispin distill --target")
     assert "--layers 0 2 --head-size 200" in card["made_by"]
     pair = load_pair(tmp_path / "run" / "draft", target)
     unchanged = pair.target.model.embed_tokens.weight.bfloat16()

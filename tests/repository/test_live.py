@@ -10,16 +10,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from multispin_baselines import make_controller
 from stable_baselines3.common import env_checker
 
-from baselines import make_controller
 from multispin_env import Allocation, Simulator, make_config
 from multispin_env.config import ConfigError
+from multispin_env.evaluation.rollout import play
 from multispin_env.sb3 import make_sb3_vec_env
-from multispin_env.speculative.live import load_pair_and_prompts
+from multispin_env.speculative.decoding import Step
+from multispin_env.speculative.live import EncodedPrompt, LaneTexts, load_pair_and_prompts
 from multispin_env.speculative.models import TINY
 from multispin_env.speculative.prompts import read_prompts
-from train.rollout import play
 
 IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 HETEROGENEOUS = IDS[1]
@@ -58,7 +59,7 @@ def played(simulator, lengths):
     users = simulator.config.num_users
     for length in lengths:
         outcome = simulator.step(equal_shares(length, users))
-        yield outcome.passages[0], outcome.tokens[0]
+        yield outcome.generation_states[0], outcome.tokens[0]
 
 
 def equal_shares(length, users):
@@ -167,10 +168,10 @@ def test_a_round_gains_the_accepted_drafts_and_a_token_of_the_servers():
         for user, passage in enumerate(passages):
             # A token is a byte, and the library's sources are mostly ASCII.
             assert passage.text.startswith(before[user])
-            assert passage.gained_from == len(before[user])
+            assert passage.accepted_start == len(before[user])
             if not passage.ended:
-                assert len(passage.text) - passage.gained_from == tokens[user]
-                assert len(passage.text) - passage.own_from == 1
+                assert len(passage.text) - passage.accepted_start == tokens[user]
+                assert len(passage.text) - passage.server_token_start == 1
             before[user] = "" if passage.ended else passage.text
 
 
@@ -209,9 +210,9 @@ def test_users_keep_their_tasks_and_ask_the_same_whatever_is_decided():
 
 
 def test_a_prompt_that_comes_again_is_answered_otherwise():
-    simulator = started(requests={"prompts_per_user": 1})
+    simulator = started(episode_rounds=40, requests={"prompts_per_user": 1})
     texts = {}
-    for passages, _ in played(simulator, np.full((12, 3), 6)):
+    for passages, _ in played(simulator, np.full((40, 3), 6)):
         for user, passage in enumerate(passages):
             if passage.ended:
                 texts.setdefault((user, passage.prompt), []).append(passage.text)
@@ -262,3 +263,76 @@ def test_a_prompt_that_does_not_fit_is_refused(tmp_path):
 def test_a_model_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"draft .* must hold config\.json or one GGUF file"):
         started(requests={"live": {"draft": str(tmp_path)}})
+
+
+# Characters of several tokens
+
+
+class Script:
+    """Rounds that write bytes that are given."""
+
+    context = 512
+
+    def __init__(self, texts, rounds):
+        self.texts = texts
+        self._rounds = iter(rounds)
+
+    def round(self, users, lengths):
+        accepted, own = next(self._rounds)
+        self.texts[0] += [*accepted, *own]
+        return [Step(tuple(accepted), len(accepted), (*accepted, *own), False)]
+
+
+def parts(rounds):
+    """After each round: the text from before it, what its accepted drafts gained, and what the server's token did."""
+    pair, _ = load_pair_and_prompts("tiny-draft", "tiny-target", "tiny-prompts")
+    prompt = EncodedPrompt("p", pair.encode("p"))
+    # In a byte-level tokenizer, bytes that are printable stand for themselves and others, in order, for what follows.
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    names = {byte: chr(byte) for byte in printable} | {byte: chr(256 + place) for place, byte in enumerate(others)}
+    numbers = pair.tokenizer.get_vocab()
+    tokens = [tuple([numbers[names[byte]] for byte in part] for part in written) for written in rounds]
+    lane = LaneTexts(make_config("live").requests.live, 10**6, [(prompt, np.random.default_rng(0))])
+    lane._texts = [list(prompt.tokens)]
+    lane._decoder = Script(lane._texts, tokens)
+    for _ in rounds:
+        ((_, passage),) = lane.round([4])
+        yield (
+            passage.text[: passage.accepted_start],
+            passage.text[passage.accepted_start : passage.server_token_start],
+            passage.text[passage.server_token_start :],
+        )
+
+
+EMOJI = "😀".encode()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        # The emoji is complete with an accepted draft of the next round, with the server's own token, and at once.
+        (
+            [(b"ab" + EMOJI[:1], EMOJI[1:2]), (EMOJI[2:] + b"c", b"d")],
+            [("", "ab\ufffd", ""), ("ab", "😀c", "d")],
+        ),
+        ([(b"ab", EMOJI[:1]), (EMOJI[1:3], EMOJI[3:])], [("", "ab", "\ufffd"), ("ab", "", "😀")]),
+        ([(b"a" + EMOJI, b"b")], [("", "a😀", "b")]),
+        ([(b"a" + EMOJI[:3], EMOJI[3:])], [("", "a", "😀")]),
+        # A text may end within one.
+        ([(b"a", b"b"), (EMOJI[:2], EMOJI[2:3])], [("", "a", "b"), ("ab", "\ufffd", "")]),
+        # Three rounds for one.
+        (
+            [(EMOJI[:1], EMOJI[1:2]), (b"", EMOJI[2:3]), (b"", EMOJI[3:])],
+            [("", "\ufffd", ""), ("\ufffd", "", ""), ("", "", "😀")],
+        ),
+        # Bytes that are no UTF-8 stay replacement characters, and the letter behind them is its own.
+        ([(b"a", EMOJI[:1]), (b"b", b"c")], [("", "a", "\ufffd"), ("a\ufffd", "b", "c")]),
+        ([(b"\xff", b"\xff"), (b"\xff", b"x")], [("", "\ufffd", "\ufffd"), ("\ufffd\ufffd", "\ufffd", "x")]),
+        # The beginning of one character, broken off by another that is whole.
+        ([(EMOJI[:2], EMOJI[:1]), (EMOJI[1:], b"x")], [("", "\ufffd", "\ufffd"), ("\ufffd", "😀", "x")]),
+        ([("é".encode(), "€".encode()[:2]), ("€".encode()[2:], b"x")], [("", "é", "\ufffd"), ("é", "€", "x")]),
+    ],
+)
+def test_a_character_of_several_tokens_belongs_to_the_one_that_completes_it(rounds, expected):
+    assert list(parts(rounds)) == expected

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from multispin_train import measure as command
+from multispin_train.measure import SCALE, Measurement, RequestRow, TimingRow, measure, summary
 from rich.progress import Progress
 
 from multispin_env import make_config
+from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.profiles import load_model_pair
-from train import measure as command
-from train.measure import SCALE, Measurement, RequestRow, TimingRow, measure, summary
-from train.results import ResultsFolder
 
 PROMPTS = [
     ("code", "def f(x):\n"),
@@ -117,8 +117,10 @@ def _manifest(folder):
 def test_what_cannot_be_measured_is_refused_by_name(prompts, tmp_path):
     for changes, complaint in (
         ({"name": "a/b"}, "name must be a file's name without its ending, got 'a/b'"),
-        ({"max_tokens": 0}, "max_tokens must be an integer of at least 1, got 0"),
-        ({"temperature": 0.0}, "temperature must be a number above 0, got 0.0"),
+        ({"max_tokens": 0}, r"max_tokens must be an integer in \[1, 1000000\], got 0"),
+        ({"max_tokens": 10**400}, r"max_tokens must be an integer in \[1, 1000000\], got 1000"),
+        ({"temperature": 0.0}, r"temperature must be a number in \[1e-6, 1e6\], got 0.0"),
+        ({"device": "x"}, "device must be one that PyTorch can use here, such as cpu or cuda, got 'x'"),
         ({"retained_entries": 0}, "retained_entries must be an integer of at least 1, got 0"),
         ({"max_tokens": 505}, r"prompt 1 of .* must have at most 7 tokens .* got 10"),
     ):

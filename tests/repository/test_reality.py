@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from multispin_train.reality import published
+from multispin_train.reality import traces as reality_traces
+from multispin_train.reality.question import Question, answer
+from multispin_train.reality.traces import DRAFT_LENGTHS, analyse, drifting_rates
 from rich.progress import Progress
 from scipy import optimize
 
-from multispin_env.core.requests import beta_parameters
-from multispin_env.core.round import expected_tokens
+from multispin_env.core.equations import expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.profiles import Traces
-from train import published, reality_traces
-from train.reality import Question, answer
-from train.reality_traces import DRAFT_LENGTHS, analyse, drifting_rates
 
 SMALL = {"num_users": 3, "episode_rounds": 4}
 

@@ -1,12 +1,16 @@
 """The stable-baselines3 adapter against stable-baselines3's own vectorisation of scalar environments."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from multispin_env.sb3 import SB3VecEnv, make_sb3_vec_env
@@ -54,10 +58,138 @@ def test_refuses_an_environment_that_resets_in_the_next_step() -> None:
 def test_lanes_cannot_be_told_apart() -> None:
     env = make_sb3_vec_env(ID, 3)
     assert env.get_attr("num_envs", [0, 2]) == [3, 3]
-    with pytest.raises(ValueError, match="all 3 lanes"):
+    with pytest.raises(ValueError, match="all 3 environments"):
         env.set_attr("render_mode", None, indices=[1])
 
 
 def test_the_package_does_not_import_torch_before_the_adapter_is_used() -> None:
     code = "import sys, multispin_env; assert 'torch' not in sys.modules and 'stable_baselines3' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Over wrappers
+
+
+SHORT = {"num_users": 2, "episode_rounds": 4}
+
+
+def recorded(num_envs: int = 3) -> RecordEpisodeStatistics:
+    return RecordEpisodeStatistics(gym.make_vec(ID, num_envs, config=SHORT, autoreset_mode="SameStep"))
+
+
+def play(env: SB3VecEnv, steps: int) -> list[tuple]:
+    rng = np.random.default_rng(0)
+    return [env.step(rng.uniform(-1, 1, (env.num_envs, 4)).astype(np.float32)) for _ in range(steps)]
+
+
+def test_what_a_recorder_adds_reaches_the_last_info() -> None:
+    wrapper = recorded()
+    env, plain = SB3VecEnv(wrapper), make_sb3_vec_env(ID, 3, config=SHORT)
+    for both in (env, plain):
+        both.seed(1)
+        both.reset()
+    ends = 0
+    for (_, _, dones, infos), (_, _, _, expected) in zip(play(env, 12), play(plain, 12), strict=True):
+        for index, done in enumerate(dones):
+            info = dict(infos[index])
+            if done:
+                episode = info.pop("episode")
+                assert (type(episode["r"]), type(episode["l"])) == (float, int)
+                assert episode["r"] == wrapper.return_queue[ends]
+                ends += 1
+            assert info.keys() == expected[index].keys()
+            for name, value in info.items():
+                assert np.array_equal(value, expected[index][name]), name
+    assert ends == 9
+
+
+def test_algorithms_see_the_recorder_s_episodes() -> None:
+    model = PPO("MlpPolicy", SB3VecEnv(recorded(2)), n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(32)
+    assert len(model.ep_info_buffer) == 8
+
+
+def test_infos_hold_python_s_own_numbers() -> None:
+    env = make_sb3_vec_env(ID, 2, config=SHORT)
+    env.reset()
+    info = play(env, 4)[-1][3][0]
+    for name in ("goodput", "latency_s", "multi_access_s", "verification_s"):
+        assert type(info[name]) is float
+
+
+def test_the_infos_of_resets_are_kept_as_a_dummy_vec_env_keeps_them() -> None:
+    ours, theirs = make_sb3_vec_env(ID, 2, config=SHORT), DummyVecEnv([lambda: gym.make(ID, config=SHORT)] * 2)
+    for env in (ours, theirs):
+        env.seed(0)
+        env.reset()
+    for _ in range(9):
+        for one, other in zip(ours.reset_infos, theirs.reset_infos, strict=True):
+            assert one.keys() == other.keys()
+            assert all(np.array_equal(one[name], other[name]) for name in one)
+        for env in (ours, theirs):
+            env.reset_infos = [{}, {}]
+            env.step(np.zeros((2, 4), dtype=np.float32))
+
+
+def test_attributes_and_methods_are_found_through_wrappers() -> None:
+    env = SB3VecEnv(recorded())
+    base = env.env.unwrapped
+    env.reset()
+    assert env.get_attr("config") == [base.config] * 3
+    assert env.get_attr("episode_count") == [0] * 3  # the recorder's own
+    assert env.has_attr("config")
+    assert not env.has_attr("no_such_attribute")
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        env.get_attr("no_such_attribute")
+    with pytest.raises(AttributeError, match="no_such_method"):
+        env.env_method("no_such_method")
+    assert env.env_method("round_view")[0].drafting_latency_s.shape == (3, 2)
+    env.set_attr("config", "another")
+    assert base.config == "another"
+    env.set_attr("render_mode", "ansi")  # the wrapper only passes it on
+    assert base.render_mode == "ansi"
+    env.set_attr("note", 1)
+    assert env.get_attr("note") == [1] * 3
+    assert env.env_is_wrapped(RecordEpisodeStatistics) == [True] * 3
+    assert env.env_is_wrapped(Monitor, [0]) == [False]
+
+
+def test_options_are_passed_on_and_so_refused() -> None:
+    env = make_sb3_vec_env(ID, 2)
+    env.set_options({"low": 0.1})
+    with pytest.raises(ValueError, match="reset has no option 'low'"):
+        env.reset()
+    env.set_options([{"low": 0.1}, {}])
+    with pytest.raises(ValueError, match="options must be the same for all 2 environments"):
+        env.reset()
+
+
+def test_a_limit_truncates_as_in_a_dummy_vec_env() -> None:
+    ours = make_sb3_vec_env(ID, 2, config=SHORT, max_episode_steps=3)
+    theirs = DummyVecEnv([lambda: gym.make(ID, config=SHORT, max_episode_steps=3)] * 2)
+    for env in (ours, theirs):
+        env.seed(0)
+        env.reset()
+    for _ in range(7):
+        (*found, infos), (*expected, others) = (env.step(np.zeros((2, 4), dtype=np.float32)) for env in (ours, theirs))
+        for one, other in zip(found, expected, strict=True):
+            assert np.array_equal(one, other)
+        assert [info.get("TimeLimit.truncated", False) for info in infos] == [
+            info["TimeLimit.truncated"] for info in others
+        ]
+
+
+def test_pictures_come_through_wrappers() -> None:
+    envs = gym.make_vec(ID, 2, config=SHORT, autoreset_mode="SameStep", render_mode="rgb_array")
+    env = SB3VecEnv(RecordEpisodeStatistics(envs))
+    env.reset()
+    assert env.render().shape[2] == 3
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_duplicate_goes_on_identically(duplicate) -> None:
+    env = make_sb3_vec_env(ID, 2, config=SHORT)
+    env.seed(0)
+    env.reset()
+    twin = duplicate(env)
+    for one, other in zip(play(env, 6), play(twin, 6), strict=True):
+        assert all(np.array_equal(found, expected) for found, expected in zip(one[:3], other[:3], strict=True))

@@ -22,3 +22,8 @@ def test_stable_baselines_check_passes_with_rendering(render_mode):
     env = gym.make("multispin_env/Heterogeneous-v0", scenario="thermal", render_mode=render_mode)
     check_env(env, warn=True, skip_render_check=False)
     env.close()
+
+
+def test_stable_baselines_check_passes_where_rounding_led_out_of_the_space():
+    config = {"drafting_latency_spread": 0.0, "drafting_latency_s": 0.0107}
+    check_env(gym.make("multispin_env/Heterogeneous-v0", config=config), warn=True, skip_render_check=True)

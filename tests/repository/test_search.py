@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from multispin_agents import AGENTS
+from multispin_agents.algorithms import load_hyperparameters
+from multispin_train import search
+from multispin_train.cli import main
+from multispin_train.fit import training as fit
 from rich.progress import Progress
-
-from agents import AGENTS
-from agents.algorithms import load_hyperparameters
-from train import fit, search
-from train.__main__ import main
 
 GIVEN = {"lanes": 8, "width": 8, "batch_size": 16}
 TASK = fit.Training(

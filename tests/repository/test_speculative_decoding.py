@@ -169,8 +169,9 @@ def test_a_model_that_drafts_for_itself_is_accepted_but_for_the_rounding():
 
 
 def test_what_cannot_be_decoded_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"temperature must be a number above 0, got 0"):
-        TextReader(llama(0), 1, VOCABULARY, 0.0)
+    for temperature in (0.0, -1.0, 1e-300, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=rf"temperature must be a number in \[1e-6, 1e6\], got {temperature}"):
+            TextReader(llama(0), 1, VOCABULARY, temperature)
     running = decoder(2)
     with pytest.raises(ValueError, match="user 1 has no text"):
         running.round([1], [3])

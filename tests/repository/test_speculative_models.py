@@ -1,5 +1,7 @@
 """Pairs of models: from where they are kept, and what is said of those that cannot be used."""
 
+import codecs
+import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from transformers import AutoTokenizer
 
 from multispin_env.speculative import models
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
-from multispin_env.speculative.prompts import read_prompts
+from multispin_env.speculative.prompts import Prompt, read_prompts
 
 
 def test_the_tiny_pair_reads_and_writes_bytes():
@@ -40,7 +42,7 @@ def test_tokenizers_that_differ_are_refused(tmp_path):
 
 def test_a_model_that_is_not_there_is_named(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"draft '.*empty' must hold config.json or one GGUF file, got 0 GGUF"):
+    with pytest.raises(FileNotFoundError, match=r"^draft '.*empty' must hold config.json or one GGUF file, got 0 GGUF"):
         load_pair(tmp_path / "empty", TINY / "target")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(FileNotFoundError, match=r"target must be a folder, .* got the file .*notes.txt"):
@@ -79,33 +81,48 @@ def test_a_gguf_file_is_found_by_file_folder_and_package(tmp_path, monkeypatch):
     assert models._locate("target", "some-package") == wanted
 
 
-def test_a_model_that_reads_padded_batches_otherwise_is_refused(monkeypatch):
-    pair = tiny_pair()
-    forward = pair.target.forward
-    monkeypatch.setattr(
-        pair.target, "forward", lambda **inputs: forward(**{**inputs, "position_ids": None, "attention_mask": None})
-    )
-    with pytest.raises(ValueError, match="reads texts of different lengths in one batch otherwise than alone"):
-        models._check_reading(pair, pair.target)
-
-
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "line 2: not JSON"),
-        ('{"task": "a"}', "line 2: must be an object with task and prompt"),
-        ('{"task": "", "prompt": "b"}', "line 2: task must be a non-empty string, got ''"),
-        ('{"task": "a", "prompt": 3}', "line 2: prompt must be a non-empty string, got 3"),
+        (b"{", "not JSON: Expecting property name enclosed in double quotes at character 2"),
+        (b'{"task": "a"}', "must be an object with task and prompt, got 'task'"),
+        (b"{}", "must be an object with task and prompt, got none"),
+        (b"[1]", "must be an object with task and prompt, got list"),
+        (b"null", "must be an object with task and prompt, got NoneType"),
+        (b'{"task": "a", "prompt": "b", "' + 200 * b"c" + b'": 1}', r"'task', 'prompt', 'c{50,} \.\.\.$"),
+        (b'{"task": "", "prompt": "b"}', "task must be a non-empty string, got ''"),
+        (b'{"task": "a", "prompt": 3}', "prompt must be a non-empty string, got 3"),
+        (b'{"task": "a", "prompt": NaN}', "prompt must be a non-empty string, got nan"),
+        (b'{"task": "a", "prompt": ["b"]}', "prompt must be a non-empty string, got list"),
+        (b'{"task": "a", "prompt": ' + 400 * b"9" + b"}", r"prompt must be a non-empty string, got 9{80} \.\.\.$"),
+        (b'{"task": "a", "prompt": ' + 5000 * b"9" + b"}", "must be an object with task and prompt: Exceeds the limit"),
+        (b'{"task": "a", "task": "b", "prompt": "c"}', "'task' stands there more than once"),
+        (10_000 * b"[" + 10_000 * b"]", "got lists or objects nested too deep"),
+        (b'{"task": "a", "prompt": "\xe9"}', "must be UTF-8, got the byte 0xe9 at byte 26"),
+        (b'{"task": "a", "prompt": "b\\ud83d"}', "prompt must be text, got half of a surrogate pair at character 2"),
     ],
 )
 def test_a_wrong_line_of_prompts_is_named(tmp_path, line, complaint):
     file = tmp_path / "prompts.jsonl"
-    file.write_text('{"task": "a", "prompt": "b"}\n' + line + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=complaint):
+    file.write_bytes(b'{"task": "a", "prompt": "b"}\n\n' + line + b"\n")
+    with pytest.raises(ValueError, match=rf"^{file}, line 3: .*{complaint}"):
         read_prompts(file)
-    file.write_text("\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="at least one prompt, got none"):
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n", codecs.BOM_UTF8])
+def test_a_file_without_prompts_is_refused(content, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{file} must hold at least one prompt, .*, got none"):
         read_prompts(file)
+
+
+def test_prompts_are_read_whatever_editor_wrote_them(tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    # A byte order mark, Windows' line ends, a separator that is none in files, and a line of a megabyte.
+    lines = ['{"task": "a", "prompt": "b\u2028c\x85"}', "", json.dumps({"prompt": 1_000_000 * "x", "task": "d"})]
+    file.write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
+    assert read_prompts(file) == [Prompt("a", "b\u2028c\x85"), Prompt("d", 1_000_000 * "x")]
 
 
 def test_importing_the_package_does_not_import_torch():

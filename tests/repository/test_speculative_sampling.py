@@ -82,3 +82,13 @@ def test_truncation_and_coarse_weights_cost_acceptance():
 def test_a_payload_out_of_range_is_refused_by_name(field, value, allowed):
     with pytest.raises(ValueError, match=rf"{field} must be an integer .*{allowed}, got {value}"):
         Payload(**{field: value})
+
+
+def test_a_rejection_that_is_all_rounding_still_gives_a_token_of_the_targets():
+    class Last:
+        def random(self):
+            return 1.0 - 2.0**-53
+
+    target = np.array([[0.0, 1.0 - 2.0**-50, 0.0], [0.0, 1.0, 0.0]])
+    draft = Draft([1], [Proposal(np.array([1]), np.array([1]))])
+    assert verify(draft, target, Last()).token == 1

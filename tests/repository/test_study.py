@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from multispin_train.study import report as study_report
+from multispin_train.study.plan import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
+from multispin_train.study.report import Results
 from rich.progress import Progress
-
-from train import study_report
-from train.study import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
-from train.study_report import Results
 
 TINY = {"frames": 64, "lanes": 8, "rounds": 4, "updates_per_chunk": 2, "width": 8}
 
@@ -113,7 +112,8 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
         folder = study.cell_path(name)
         folder.mkdir(parents=True)
         (folder / "results.csv").write_text(
-            "controller,frames,goodput_tok_s\nheterogeneous,0,60\nrobust,0,80\nseed0,0,70\nseed0,10,90\nseed1,10,95\n",
+            "controller,frames,goodput_tok_s,low,high,gain,action_std\nheterogeneous,0,60,60,60,0,0\n"
+            "robust,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
             encoding="utf-8",
         )
     page = study_report.write_report(study, everything).read_text(encoding="utf-8")

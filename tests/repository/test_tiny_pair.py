@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from multispin_train import tiny_pair as tiny
+from multispin_train.tiny_pair import Corpus, Recipe, Shape, train_tiny_pair
 from rich.progress import Progress
 
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.prompts import read_prompts
-from train import tiny
-from train.tiny import Corpus, Recipe, Shape, train_tiny_pair
 
 SMALL = Recipe(
     target=Shape(hidden=16, layers=1, intermediate=16, heads=2),

@@ -1,83 +1,27 @@
-"""Commands: the benchmark's protocol, its folder, the paper's claims that can be reproduced, and the statistics."""
+"""Commands, the paper's claims that can be reproduced, and the statistics."""
 
-import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from multispin_train.calibrate import mean_goodput
+from multispin_train.cli import main
+from multispin_train.paper import points as paper_points
+from multispin_train.paper import reproduction as paper
+from multispin_train.paper.figures import figure_4_curves
+from multispin_train.speed import decisions, timing
+from multispin_train.speed import measurements as speed
+from multispin_train.speed.slsqp import solve_slsqp
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, make_config
+from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.optimal import solve_algorithm1, solve_heterogeneous
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
-from train import paper, paper_points, speed
-from train.__main__ import main
-from train.benchmark import FIRST_EVALUATION_SEED, Protocol, run_benchmark
-from train.calibrate import mean_goodput
-from train.paper_figures import figure_4_curves
-from train.report import summarise
-from train.slsqp import solve_slsqp
-from train.statistics import interquartile_mean
 
-SMALL = {"num_users": 3, "episode_rounds": 5}
 CALIBRATION = json.loads((Path(__file__).parents[2] / "docs" / "calibration.json").read_text(encoding="utf-8"))
-
-
-def protocol(**changes: object) -> Protocol:
-    values = {"scenario": "mobile", "model_pair": "llama2", "seeds": 2, "config": SMALL, **changes}
-    return Protocol(**values)
-
-
-def untimed(rows: list) -> list:
-    """Rows without the one column that a clock decides."""
-    return [replace(row, decision_us=0.0) for row in rows]
-
-
-def test_a_benchmark_has_a_row_per_controller_and_seed_and_is_reproducible(tmp_path: Path) -> None:
-    runs = [run_benchmark(protocol(), protocol().open_folder(tmp_path / name)) for name in ("a", "b")]
-    assert untimed(runs[0]) == untimed(runs[1])
-    assert [(row.controller, row.seed) for row in runs[0]] == [
-        (name, FIRST_EVALUATION_SEED + seed) for name in protocol().controllers for seed in range(2)
-    ]
-    with (tmp_path / "a" / "results.csv").open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    assert ",".join(lines[0]) == (
-        "scenario,model_pair,num_users,controller,seed,tokens,seconds,goodput_tok_s,decision_us,jain_index"
-    )
-    for line in lines:
-        assert float(line["goodput_tok_s"]) == pytest.approx(int(line["tokens"]) / float(line["seconds"]))
-
-
-def test_an_interrupted_benchmark_keeps_finished_rows_and_goes_on(tmp_path: Path) -> None:
-    whole = run_benchmark(protocol(), protocol().open_folder(tmp_path / "whole"))
-
-    def interrupt(name: str, rounds: int) -> None:
-        if name == "homogeneous":
-            raise KeyboardInterrupt
-
-    folder = protocol().open_folder(tmp_path / "cut")
-    with pytest.raises(KeyboardInterrupt):
-        run_benchmark(protocol(), folder, interrupt)
-    kept = folder.rows()
-    assert {row.controller for row in kept} == {"p2p", "centralized", "fixed", "uniform"}
-    resumed = run_benchmark(protocol(), protocol().open_folder(tmp_path / "cut"))
-    assert untimed(resumed) == untimed(whole)
-    assert resumed[: len(kept)] == kept
-
-
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    protocol().open_folder(tmp_path / "mine")
-    with pytest.raises(FileExistsError, match=r"mine holds results for another scenario, system"):
-        protocol(scenario="paper").open_folder(tmp_path / "mine")
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "thesis.tex").write_text("precious")
-    with pytest.raises(FileExistsError, match="foreign exists and holds no results of ours"):
-        protocol().open_folder(tmp_path / "foreign")
-    with pytest.raises(FileExistsError, match="must be a folder"):
-        protocol().open_folder(tmp_path / "foreign" / "thesis.tex")
 
 
 def test_commands_report_what_is_wrong_and_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,33 +36,6 @@ def test_commands_report_what_is_wrong_and_exit_with_2(tmp_path: Path, capsys: p
         main(["benchmark", "--scenario", "indoor", "--output", str(tmp_path / "new")])
     assert "invalid choice: 'indoor'" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-
-
-def test_the_benchmark_command_writes_rows_report_and_picture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["benchmark", "--scenario", "requests", "--seeds", "2", "--config", json.dumps(SMALL)]
-    arguments += ["--controllers", "fixed", "heterogeneous", "clairvoyant", "--output", str(tmp_path / "run")]
-    assert main(arguments) == 0
-    assert "heterogeneous" in capsys.readouterr().out
-    assert (tmp_path / "run" / "goodput.png").read_bytes().startswith(b"\x89PNG")
-    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert "| clairvoyant |" in report
-    assert "100.0 [100.0, 100.0]" in report
-
-
-def test_ratios_are_paired_by_seed(tmp_path: Path) -> None:
-    rows = run_benchmark(
-        protocol(controllers=("fixed", "heterogeneous")),
-        protocol(controllers=("fixed", "heterogeneous")).open_folder(tmp_path),
-    )
-    fixed, best = summarise(rows)
-    gains = [a.goodput_tok_s / b.goodput_tok_s - 1.0 for a, b in zip(rows[:2], rows[2:], strict=True)]
-    assert fixed.gain is not None
-    assert fixed.gain.value == pytest.approx(np.mean(gains))
-    assert best.gain is not None
-    assert best.gain == pytest.approx((0.0, 0.0, 0.0))
-    assert fixed.of_clairvoyant is None
 
 
 def test_interquartile_mean_ignores_the_outer_quarters_and_its_interval_covers_the_truth() -> None:
@@ -181,6 +98,9 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
         "SOLVER_USERS": (5, 20),
         "REFERENCE_USERS": (20,),
         "REFERENCE_ROUNDS": 2,
+        "CERTIFIED_ROUNDS": 2,
+        "HIGHS_USERS": (3,),
+        "HIGHS_ROUNDS": 1,
         "TRAINING_LANES": (16,),
         "TRAINING_STEPS": 4,
         "EPISODE_CALLS": 1,
@@ -188,7 +108,8 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
         "SECONDS_PER_REPETITION": 1e-6,
     }
     for name, value in small.items():
-        monkeypatch.setattr(speed, name, value)
+        home = next(module for module in (speed, decisions, timing) if hasattr(module, name))
+        monkeypatch.setattr(home, name, value)
     with Progress(disable=True) as progress:
         measurements = speed.measure_all(tmp_path, progress)
     assert {m.section for m in measurements} >= {"environment", "decisions", "training"}
@@ -202,7 +123,7 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
 
 @pytest.mark.parametrize("users", [5, 20])
 def test_the_optimum_is_never_below_slsqp_s_rounded_solution(users: int) -> None:
-    problem = speed.decision_problem(100, users)
+    problem = decisions.decision_problem(100, users)
     _, reached = solve_slsqp(problem, derivatives=True)
     solution = solve_heterogeneous(problem)
     assert np.all(solution.goodput >= reached * (1.0 - 1e-12))
@@ -211,7 +132,7 @@ def test_the_optimum_is_never_below_slsqp_s_rounded_solution(users: int) -> None
 
 def test_the_optimum_is_never_below_algorithm_1() -> None:
     for users in (9, 20):
-        problem = speed.decision_problem(100, users)
+        problem = decisions.decision_problem(100, users)
         assert np.all(solve_heterogeneous(problem).goodput >= solve_algorithm1(problem).goodput * (1.0 - 1e-12))
 
 

@@ -1,0 +1,273 @@
+"""Networks for a set of users: what they read of an observation, actors with and without memory, critics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multispin_agents import NETWORKS
+from multispin_agents.layers import NUMBERS_PER_USER
+from multispin_env import SystemConfig
+from multispin_env.config.validation import Checked, whole
+from multispin_env.core.equations import LN_2
+from multispin_env.envs.checks import check_choice
+from multispin_env.envs.observations import SPECTRAL_EFFICIENCY_SCALE, ObservationCodec
+
+NUM_INPUTS = 12
+
+# Typical values and spreads of a user's inputs in the presets: fixed, so that there are no statistics to carry along.
+_CENTRE = torch.tensor([1.0, 3.5, 4.0, -0.5, 5.0, 1.5, 0.8, 0.3, 1.5, 1.5, 2.0, 0.3])
+_SPREAD = torch.tensor([0.1, 1.5, 1.5, 1.0, 2.5, 0.6, 0.1, 0.1, 1.5, 1.5, 1.5, 0.3])
+_LIMIT = 5.0
+_LEAST_EFFICIENCY = 1e-3
+_LEAST_STD = 1e-2
+# Number of users at which the input that tells it is 0.
+_USUAL_USERS = 20.0
+
+
+# What an actor with memory remembers: an LSTM's hidden and cell state, each (1, lanes, memory of all users).
+Memory: TypeAlias = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Shape(Checked):
+    """What a network has to know of the system and of itself.
+
+    Attributes:
+        network: ``equivariant``, for any number of users, or ``mlp``, for the number it was made for.
+        num_users: Number of users in training.
+        width: Units in a hidden layer.
+        tokens_high: The observation's unit of a request's progress, ``requests.tokens_high``.
+        max_draft_length: Its unit of lengths.
+        memory: Units of memory, of each user or, in an MLP, of all; 0 for an actor without.
+
+    Raises:
+        ValueError: There is no such kind, or a number is out of range.
+    """
+
+    network: str
+    num_users: int = whole(1, 100_000)
+    width: int = whole(1, 4096)
+    tokens_high: int = whole(1, 1_000_000)
+    max_draft_length: int = whole(1, 10_000)
+    memory: int = whole(0, 4096, default=0)
+
+    def __post_init__(self) -> None:
+        check_choice("network", self.network, NETWORKS)
+        super().__post_init__()
+
+    @classmethod
+    def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0) -> Self:
+        """The shape of a network for a system."""
+        return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length, memory)
+
+
+def user_inputs(observation: Tensor, shape: Shape) -> Tensor:
+    """What the observation says of each user, on scales that a network takes well, (batch, users, NUM_INPUTS).
+
+    Per user: drafting latency; logarithms of the signal to noise ratio observed, long-term, and of their ratio;
+    spectral efficiency observed, and its logarithm; acceptance of the task, mean and spread; log-odds of the request's
+    posterior acceptance given all evidence, and given the last round's alone; logarithm of the evidence; accepted
+    share of the last draft.
+
+    Args:
+        observation: The environment's, (batch, 9 users).
+        shape: Its units.
+    """
+    features = observation.reshape(len(observation), ObservationCodec.num_features, -1)
+    latency, observed, long_term, mean, std, tested, accepted, last_length, last_accepted = features.unbind(1)
+    observed, long_term = (
+        SPECTRAL_EFFICIENCY_SCALE * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)
+    )
+    log_snr, log_mean_snr = (torch.log(torch.expm1(LN_2 * efficiency)) for efficiency in (observed, long_term))
+    tested, accepted = shape.tokens_high * tested, shape.tokens_high * accepted
+    last_length, last_accepted = shape.max_draft_length * last_length, shape.max_draft_length * last_accepted
+    running = (tested > 0).to(tested.dtype)
+    rejected_last = running * (last_accepted < last_length - 0.5).to(tested.dtype)
+    # The task's Beta prior in drafts; what is not spread at all is as good as known.
+    prior = (mean * (1.0 - mean) / std.clamp_min(_LEAST_STD) ** 2 - 1.0).clamp_min(1e-3)
+    posterior = torch.log((prior * mean + accepted) / (prior * (1.0 - mean) + tested - accepted).clamp_min(1e-3))
+    recent = torch.log((prior * mean + running * last_accepted) / (prior * (1.0 - mean) + rejected_last))
+    inputs = torch.stack(
+        [
+            latency,
+            log_snr,
+            log_mean_snr,
+            log_snr - log_mean_snr,
+            observed,
+            torch.log(observed),
+            mean,
+            std,
+            posterior,
+            recent,
+            torch.log1p(tested),
+            last_accepted / last_length.clamp_min(1.0),
+        ],
+        dim=-1,
+    )
+    return ((inputs - _CENTRE) / _SPREAD).clamp(-_LIMIT, _LIMIT)
+
+
+def _hidden(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+
+class SetTrunk(nn.Module):
+    """Encodes every user in the context of all of them: permuting the users permutes the output, and no more.
+
+    Mean and maximum over the users, of which a round's tokens and duration are made, carry the context.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.encoder = _hidden(inputs, width)
+        self.context = nn.Sequential(nn.Linear(2 * width + 1, width), nn.SiLU())
+        self.mixer = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, users, inputs) to (batch, users, width)."""
+        batch, users, _ = inputs.shape
+        encoded = self.encoder(inputs)
+        number = torch.full((batch, 1), users / _USUAL_USERS).log()
+        context = self.context(torch.cat([encoded.mean(1), encoded.amax(1), number], dim=1))
+        # The mixer's linear layer of both side by side, where the context's part is computed once for all users.
+        mixer = self.mixer[0]
+        assert isinstance(mixer, nn.Linear)
+        width = encoded.shape[2]
+        shared = functional.linear(context, mixer.weight[:, width:], mixer.bias)[:, None]
+        return functional.silu(functional.linear(encoded, mixer.weight[:, :width]) + shared)
+
+
+class PlainTrunk(nn.Module):
+    """Takes the users' inputs as one long vector: (batch, users, inputs) to (batch, 1, width)."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.layers = _hidden(inputs, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The hidden layer, as if of a single user."""
+        return self.layers(inputs.flatten(1))[:, None]
+
+
+class Actor(nn.Module):
+    """From observations, and memory where there is one, to numbers for every user.
+
+    Equivariant actors have the same head, and the same LSTM with a memory of its own, for every user.
+
+    Args:
+        shape: Of which kind and size.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        alike = shape.network == "equivariant"
+        self.trunk = (
+            SetTrunk(NUM_INPUTS, shape.width) if alike else PlainTrunk(shape.num_users * NUM_INPUTS, shape.width)
+        )
+        self.memory = nn.LSTM(shape.width, shape.memory) if shape.memory else None
+        self.head = self.new_head()
+
+    def new_head(self) -> nn.Linear:
+        """A last layer that starts near 0: a residual agent starts at the closed form."""
+        per_user = 1 if self.shape.network == "equivariant" else self.shape.num_users
+        head = nn.Linear(self.shape.width + self.shape.memory, per_user * NUMBERS_PER_USER)
+        with torch.no_grad():
+            head.weight.mul_(0.01)
+            head.bias.zero_()
+        return head
+
+    def new_memory(self, lanes: int, num_users: int) -> Memory:
+        """The memory before the first round."""
+        units = self.shape.memory * (num_users if self.shape.network == "equivariant" else 1)
+        return torch.zeros(1, lanes, units), torch.zeros(1, lanes, units)
+
+    def features(self, inputs: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+        """What the head reads, (batch, users or 1, units), and the memory after it.
+
+        Args:
+            inputs: Of :func:`user_inputs`. With memory, lane after lane, each with its rounds in order.
+            memory: Before the first round of each lane; none for an actor without, or at the start of an episode.
+        """
+        features = self.trunk(inputs)
+        if self.memory is None:
+            return features, None
+        batch, users, units = features.shape
+        before = memory or self.new_memory(batch, inputs.shape[1])
+        lanes = before[0].shape[1]
+        # The LSTM wants (rounds, lanes x users, units).
+        rounds = features.reshape(lanes, -1, users * units).transpose(0, 1).reshape(-1, lanes * users, units)
+        recalled, after = self.memory(rounds, tuple(state.reshape(1, lanes * users, -1) for state in before))
+        recalled = recalled.reshape(-1, lanes, users * self.shape.memory).transpose(0, 1).reshape(batch, users, -1)
+        hidden, cell = (state.reshape(1, lanes, -1) for state in after)
+        return torch.cat([features, recalled], dim=2), (hidden, cell)
+
+    def mean_action(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+        """Actions within [-1, 1], (batch, 2 users), and the memory after them.
+
+        Args:
+            observation: (batch, 9 users).
+            memory: As for :meth:`features`.
+        """
+        features, memory = self.features(user_inputs(observation, self.shape), memory)
+        return torch.tanh(numbers(self.head, features)), memory
+
+
+def numbers(head: nn.Module, features: Tensor) -> Tensor:
+    """A head's numbers, first all users' of one kind, then of the other, (batch, 2 users)."""
+    return head(features).transpose(1, 2).flatten(1)
+
+
+class Critic(nn.Module):
+    """One number for a set of users, whatever their order (or, in an MLP, for their vector).
+
+    Args:
+        shape: Of which kind and size.
+        inputs: Inputs of a user.
+    """
+
+    def __init__(self, shape: Shape, inputs: int = NUM_INPUTS) -> None:
+        super().__init__()
+        width = shape.width
+        self._alike = shape.network == "equivariant"
+        self.encoder = _hidden(inputs if self._alike else inputs * shape.num_users, width)
+        self.head = nn.Sequential(nn.Linear(2 * width if self._alike else width, width), nn.SiLU(), nn.Linear(width, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, users, inputs) to (batch, 1)."""
+        if not self._alike:
+            return self.head(self.encoder(inputs.flatten(1)))
+        encoded = self.encoder(inputs)
+        return self.head(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
+
+
+class ActorCritic(nn.Module):
+    """An actor, and a critic of the state beside it, without memory.
+
+    Args:
+        shape: Of which kind and size.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.actor = Actor(shape)
+        self.critic = Critic(shape)
+
+    def forward(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor, Memory | None]:
+        """Mean actions, (batch, 2 users), values, (batch, 1), and the memory after them."""
+        inputs = user_inputs(observation, self.actor.shape)
+        features, memory = self.actor.features(inputs, memory)
+        return torch.tanh(numbers(self.actor.head, features)), self.critic(inputs), memory
+
+    def mean_action(self, observation: Tensor) -> Tensor:
+        """The actions alone, of rounds that begin an episode."""
+        return self.actor.mean_action(observation)[0]
+
+    def value(self, observation: Tensor) -> Tensor:
+        """The values alone."""
+        return self.critic(user_inputs(observation, self.actor.shape))

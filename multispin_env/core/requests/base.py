@@ -1,0 +1,99 @@
+"""What any kind of request tells the simulator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multispin_env.config import RequestConfig
+from multispin_env.core.equations import FloatArray, IntArray
+from multispin_env.core.streams import Streams
+
+
+@dataclass(frozen=True)
+class GenerationState:
+    """A user's text as a round left it.
+
+    Attributes:
+        prompt: What the user asked.
+        text: All that is written behind the prompt.
+        accepted_start: Where in ``text`` that begins which the round gained: the accepted drafts.
+        server_token_start: Where the server's own token behind them begins; the end of ``text`` if an accepted draft
+            ended it.
+        ended: Whether the request ended with the round.
+    """
+
+    prompt: str
+    text: str
+    accepted_start: int
+    server_token_start: int
+    ended: bool
+
+
+class RequestModel(ABC):
+    """The requests of every environment's users, whatever decides what is accepted. Arrays are (num_envs, num_users).
+
+    A user keeps its task for the episode and works through its own list of prompts: request i of a user is the same
+    whatever was decided before. When a request has its tokens the next begins with the next round; the tokens that the
+    last round gained beyond its end count (eq. 13 knows no end of a request).
+
+    Views hand the arrays out: a round puts new ones in their places and writes to none of them.
+
+    Attributes:
+        task_acceptance_mean: Mean acceptance over the prompts of the user's task.
+        task_acceptance_std: Its standard deviation over prompts.
+        acceptance_rate: The running request's true acceptance, now.
+        request_tested: Drafts of the running request that verification has decided.
+        request_accepted: Drafts of the running request that were accepted.
+        last_draft_length: Draft length of the last round; 0 in the first round.
+        last_accepted: Drafts accepted in the last round.
+        generation_states: Each environment's users' texts as the last round left them; None where no text is written.
+    """
+
+    task_acceptance_mean: FloatArray
+    task_acceptance_std: FloatArray
+    acceptance_rate: FloatArray
+    request_tested: IntArray
+    request_accepted: IntArray
+    last_draft_length: IntArray
+    last_accepted: IntArray
+    generation_states: tuple[tuple[GenerationState, ...], ...] | None = None
+
+    @abstractmethod
+    def reset(self, streams: Streams) -> None:
+        """Draws tasks and prompts and begins every user's first request."""
+
+    @abstractmethod
+    def verify(self, draft_length: IntArray) -> IntArray:
+        """Verifies the drafts and moves the requests on.
+
+        Args:
+            draft_length: Drafted tokens, (num_envs, num_users).
+
+        Returns:
+            Tokens gained, (num_envs, num_users): the accepted prefix and one token of the server's own.
+        """
+
+    def _begin_record(self, shape: tuple[int, ...]) -> None:
+        """Nothing was drafted yet."""
+        self.request_tested = np.zeros(shape, dtype=np.int64)
+        self.request_accepted = np.zeros(shape, dtype=np.int64)
+        self.last_draft_length = np.zeros(shape, dtype=np.int64)
+        self.last_accepted = np.zeros(shape, dtype=np.int64)
+
+    def _record(self, draft_length: IntArray, accepted: IntArray, goes_on: NDArray[np.bool_]) -> None:
+        """What a round told of the requests; those that do not go on give way to new ones."""
+        # Verification decides the accepted drafts and the first rejected one, and says nothing about those behind it.
+        tested = accepted + (accepted < draft_length)
+        self.request_tested = (self.request_tested + tested) * goes_on
+        self.request_accepted = (self.request_accepted + accepted) * goes_on
+        self.last_draft_length = draft_length.copy()  # the caller may write to its own
+        self.last_accepted = accepted
+
+
+def draw_tasks(config: RequestConfig, streams: Streams, num_users: int) -> IntArray:
+    """The number of every user's task in ``config.tasks``, uniform, (num_envs, num_users)."""
+    return (streams.uniform("requests.task", num_users) * len(config.tasks)).astype(np.int64)

@@ -1,0 +1,80 @@
+"""Whatever configuration is admitted can be played: observations and rewards are finite, without a warning."""
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multispin_env.config import ChannelConfig, HeatConfig, RequestConfig, SystemConfig
+
+SECTIONS = {None: SystemConfig, "channel": ChannelConfig, "requests": RequestConfig, "heat": HeatConfig}
+# What a test has no time for: users without number.
+SMALL = {"num_users": 50}
+# A pair of a range's ends, of which the lower follows the upper one.
+PAIRS = {"path_gain_low": "path_gain_high", "tokens_low": "tokens_high"}
+ENDS = [
+    pytest.param(section, item.name, value, id=f"{item.name}={value:g}")
+    for section, cls in SECTIONS.items()
+    for item in dataclasses.fields(cls)
+    if "low" in item.metadata
+    for value in (item.metadata["low"], SMALL.get(item.name, item.metadata["high"]))
+]
+FIELDS = [(section, name) for section, name in dict.fromkeys(param.values[:2] for param in ENDS)]
+TASK = st.sampled_from(
+    [(0.0, 0.0), (1.0, 0.0), (1e-300, 0.0), (0.5, 1e-300), (0.5, 0.4999), (0.999, 0.03), (1e-9, 1e-5), (0.7, 0.3)]
+)
+
+
+def playable(changes):
+    """The same changes with both ends of a range in order."""
+    for section in changes.values():
+        if isinstance(section, dict):
+            for low, high in PAIRS.items():
+                if low in section:
+                    section[high] = max(section.get(high, 0), section[low])
+                elif high in section:
+                    section[low] = section[high]
+    return changes
+
+
+def play(config, scenario="thermal", rounds=4):
+    """Rounds of two environments under uniform and extreme actions: all that is seen must be finite."""
+    env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=2, scenario=scenario, config=config)
+    observation, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    corners = np.where(env.action_space.sample() > 0.0, 1.0, -1.0).astype(np.float32)
+    for number in range(rounds):
+        assert np.all(np.isfinite(observation))
+        observation, reward, *_, info = env.step(corners if number % 2 else env.action_space.sample())
+        assert np.all(np.isfinite(reward))
+        assert np.all(reward >= 0.0)
+        for name, values in info.items():
+            if values.dtype != object:
+                assert np.all(np.isfinite(values)), name
+    assert np.all(np.isfinite(observation))
+
+
+@pytest.mark.parametrize("scenario", ["paper", "thermal"])
+@pytest.mark.parametrize(("section", "name", "value"), ENDS)
+def test_either_end_of_every_range_can_be_played(section, name, value, scenario):
+    changes = {name: value} if section is None else {section: {name: value}}
+    if name != "num_users":
+        changes["num_users"] = 3
+    play(playable(changes), scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_ends_together_can_be_played(data):
+    changes = {"num_users": 2}
+    for section, name in FIELDS:
+        rule = SECTIONS[section].__dataclass_fields__[name].metadata
+        end = data.draw(st.sampled_from([None, rule["low"], SMALL.get(name, rule["high"])]), label=name)
+        if end is not None:
+            (changes if section is None else changes.setdefault(section, {}))[name] = end
+    mean, std = data.draw(TASK, label="task")
+    changes.setdefault("requests", {})["tasks"] = [{"name": "one", "acceptance_mean": mean, "acceptance_std": std}]
+    play(playable(changes), data.draw(st.sampled_from(["paper", "thermal"])), rounds=3)

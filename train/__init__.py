@@ -1,1 +1,0 @@
-"""Commands: ``python -m train COMMAND``."""

@@ -1,0 +1,1 @@
+"""Commands of multispin_env: ``multispin COMMAND``."""

@@ -1,0 +1,1 @@
+"""The reference protocol as a command."""

@@ -1,0 +1,82 @@
+"""The command ``multispin reference``: plays the reference controllers and writes what the package carries of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from multispin_baselines import REFERENCE_CONTROLLERS
+from rich.progress import Progress
+
+from multispin_env import MODEL_PAIRS, SCENARIOS
+from multispin_env.evaluation import reference
+from multispin_env.evaluation.reference import REFERENCE_SEEDS, ReferenceResults, reference_file, world_probe
+from multispin_env.profiles import load_model_pair
+from multispin_train.benchmark.protocol import Protocol, run_benchmark
+
+
+def all_settings() -> list[tuple[str, str]]:
+    """Every scenario and pair that runs without language models."""
+    return [
+        (scenario, pair)
+        for scenario in SCENARIOS
+        for pair in MODEL_PAIRS
+        if scenario != "live" and (scenario != "trace" or load_model_pair(pair).traces is not None)
+    ]
+
+
+def write_references(
+    output: Path,
+    progress: Progress,
+    *,
+    settings: Sequence[tuple[str, str]] | None = None,
+    seeds: int = REFERENCE_SEEDS,
+    destination: Path | None = None,
+) -> list[Path]:
+    """Plays the reference controllers in every setting and writes its file as soon as a setting is finished.
+
+    Args:
+        output: Where rows go as they come, a folder a setting; run again with the same one to go on.
+        progress: Where to show how far it is.
+        settings: Scenarios and pairs; :func:`all_settings` if not given.
+        seeds: Episodes of every controller in every setting.
+        destination: Where the files go; the package itself if not given.
+
+    Returns:
+        The files.
+
+    Raises:
+        FileExistsError: A folder below ``output`` holds something else, such as rows of another version's world.
+    """
+    destination = destination or Path(str(resources.files(reference)))
+    protocols = [
+        Protocol(scenario=scenario, model_pair=pair, seeds=seeds, controllers=REFERENCE_CONTROLLERS)
+        for scenario, pair in (all_settings() if settings is None else settings)
+    ]
+    tasks = [
+        progress.add_task(
+            f"{protocol.scenario} / {protocol.model_pair}",
+            start=False,
+            total=len(protocol.names) * seeds * protocol.system().episode_rounds,
+        )
+        for protocol in protocols
+    ]
+    written = []
+    for protocol, task in zip(protocols, tasks, strict=True):
+        progress.start_task(task)
+        file = destination / reference_file(protocol.scenario, protocol.model_pair)
+        folder = protocol.open_folder(output / file.stem)
+        rows = run_benchmark(protocol, folder, lambda name, played: progress.advance(task, played), timed=False)  # noqa: B023
+        system = protocol.system()
+        results = ReferenceResults(
+            system=system.to_dict(),
+            world=world_probe(system),
+            seeds=sorted({row.seed for row in rows}),
+            goodput_tok_s={
+                name: [row.goodput_tok_s for row in rows if row.controller == name] for name in protocol.names
+            },
+        )
+        reference.write_reference(file, results)
+        written.append(file)
+    return written

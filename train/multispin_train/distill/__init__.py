@@ -1,0 +1,1 @@
+"""A small draft model for a target model."""

@@ -1,0 +1,54 @@
+"""A teacher's lessons in a training's folder: drawn once, the same for every seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from multispin_agents.imitation import Lessons, attend, lesson_rows
+from multispin_agents.layers import NUMBERS_PER_USER
+from multispin_agents.tensors import check_tensors, read_state, write_state
+from multispin_baselines import Controller
+from rich.progress import Progress
+
+from multispin_env import ConfigError, SystemConfig
+from multispin_env.envs.observations import ObservationCodec
+
+LESSON_SEED = 0
+
+
+def draw_lessons(
+    file: Path, teacher: Controller, system: SystemConfig, layer: str, rounds: int, progress: Progress
+) -> Lessons:
+    """The lessons that the file holds, or new ones, which it then holds.
+
+    Args:
+        file: Where they are kept.
+        teacher: Who decides.
+        system: The system.
+        layer: The action layer.
+        rounds: Rounds to learn from.
+        progress: Where progress is shown.
+
+    Raises:
+        ValueError: The file holds other lessons, or none.
+    """
+    if file.exists():
+        return _read(file, system, rounds)
+    task = progress.add_task("lessons", total=rounds)
+    lessons = attend(teacher, system, layer, rounds, LESSON_SEED, lambda played: progress.advance(task, played))
+    write_state(file, {name: torch.from_numpy(array) for name, array in lessons._asdict().items()})
+    return lessons
+
+
+def _read(file: Path, system: SystemConfig, rounds: int) -> Lessons:
+    held = read_state(file)
+    rows = lesson_rows(rounds)
+    expected = {
+        "observations": torch.empty((rows, ObservationCodec.num_features * system.num_users), device="meta"),
+        "actions": torch.empty((rows, NUMBERS_PER_USER * system.num_users), device="meta"),
+    }
+    check_tensors(file, held, expected)
+    if bool((held["actions"].abs() > 1.0).any()):
+        raise ConfigError(f"{file}: tensor 'actions' must lie in [-1, 1]")
+    return Lessons(held["observations"].numpy(), held["actions"].numpy())

@@ -1,0 +1,375 @@
+"""Trains agents: in chunks, each of them decided by the seed alone, with an evaluation and a checkpoint after each.
+
+Observations and rewards are brought to about unit size by documented constants, in the networks and in the reward, so
+that no running statistics have to be kept with a policy.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import sb3_contrib
+import stable_baselines3
+import torch
+from multispin_agents.algorithms import (
+    Hyperparameters,
+    PPOHyperparameters,
+    load_hyperparameters,
+    make_agent,
+    make_training_env,
+)
+from multispin_agents.imitation import imitate
+from multispin_agents.policy import LearnedController
+from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
+from multispin_baselines import make_controller
+from rich.progress import Progress
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import FloatSchedule, set_random_seed
+
+import multispin_env
+from multispin_env import SystemConfig, make_config
+from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.evaluation.rollout import play
+from multispin_env.evaluation.statistics import interquartile_mean
+from multispin_env.sb3 import SB3VecEnv
+from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
+from multispin_train.fit.lessons import draw_lessons
+
+# All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
+EVALUATION_SEEDS = range(900_000, 900_032)
+CHUNK_SEEDS = (100_000, 800_000)
+REFERENCES = ("heterogeneous", "robust")
+_LAST_LEARNING_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One line of ``results.csv``: an evaluation of one agent, or of a reference (at frame 0).
+
+    Attributes:
+        controller: ``seed0``, ``seed1`` and so on, or the reference's name.
+        frames: Rounds trained on so far.
+        goodput_tok_s: Interquartile mean of the evaluation episodes' goodput.
+        low: Lower end of its 95 % interval.
+        high: Its upper end.
+        gain: Interquartile mean of the goodput over the heterogeneous controller's on the same seed, less 1.
+        action_std: Mean standard deviation of the agent's actions in training; 0 for references.
+    """
+
+    controller: str
+    frames: int
+    goodput_tok_s: float
+    low: float
+    high: float
+    gain: float
+    action_std: float
+
+
+def command_line(command: str, arguments: Mapping[str, Any]) -> str:
+    """A command of ours with its arguments, objects as JSON and empty ones left out."""
+    words = ["multispin", command]
+    for name, value in arguments.items():
+        if not isinstance(value, Mapping) or value:
+            words += [f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        scenario: The scenario's name.
+        model_pair: The model pair's name.
+        agent: The algorithm.
+        action: The action layer.
+        network: The network.
+        teacher: A controller whose decisions a PPO agent learns to imitate before it learns by itself, or ``none``.
+        seeds: Number of agents, from seed 0 on.
+        config: Changed fields of ``SystemConfig``.
+        hyperparameters: Changed hyperparameters.
+    """
+
+    scenario: str
+    model_pair: str
+    agent: str = "ppo"
+    action: str = "residual"
+    network: str = "equivariant"
+    teacher: str = "none"
+    seeds: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.system()
+        # SAC's critics, and a memory that lessons of single rounds do not train, would undo what was learned.
+        if self.teacher != "none" and self.agent != "ppo":
+            raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
+        self.values()
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+
+    def system(self) -> SystemConfig:
+        """The scenario's system."""
+        return make_config(self.scenario, self.model_pair, self.config)
+
+    def values(self) -> Hyperparameters:
+        """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
+        sections = [self.action, self.scenario, *(["taught"] if self.teacher != "none" else [])]
+        return load_hyperparameters(self.agent, sections, self.hyperparameters)
+
+    def command(self) -> str:
+        """The command that trains this, less its output folder."""
+        return command_line("fit", asdict(self))
+
+    def open_folder(self, path: Path) -> ResultsFolder[CurveRow]:
+        """The folder for this training; its manifest holds all that decides it.
+
+        Raises:
+            FileExistsError: The folder holds something else.
+        """
+        manifest = {**asdict(self), "system": self.system().to_dict(), "values": asdict(self.values())}
+        return ResultsFolder(
+            path,
+            manifest,
+            CurveRow,
+            unique=("controller", "frames"),
+            allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
+        )
+
+
+def fit(
+    training: Training,
+    folder: ResultsFolder[CurveRow],
+    progress: Progress,
+    on_evaluation: Callable[[CurveRow], None] = lambda row: None,
+) -> list[CurveRow]:
+    """Trains what the folder lacks; returns all evaluations.
+
+    Every seed's best policy so far is in the folder's ``policies``; ``seedN`` has its last checkpoint and, for
+    TensorBoard, the log of its training.
+
+    Args:
+        training: What to train.
+        folder: Where everything goes, and from where an interrupted training goes on.
+        progress: Where progress is shown.
+        on_evaluation: Called with every new evaluation of an agent; what it raises ends the training.
+    """
+    evaluation = _Evaluation(training, folder)
+    for seed in range(training.seeds):
+        _Run(training, seed, folder, evaluation, on_evaluation).finish(progress)
+        _picture(folder.path / "learning_curve.png", training, folder.rows())
+    return folder.rows()
+
+
+def best_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
+    """The references, and every agent's best evaluation: that of the policy kept."""
+    best: dict[str, CurveRow] = {}
+    for row in rows:
+        if row.controller not in best or row.gain > best[row.controller].gain:
+            best[row.controller] = row
+    return list(best.values())
+
+
+class _Evaluation:
+    """Plays controllers on the evaluation seeds, the references first."""
+
+    def __init__(self, training: Training, folder: ResultsFolder[CurveRow]) -> None:
+        self._config = training.system()
+        self._folder = folder
+        played = {name: self._goodput(make_controller(name, training.model_pair)) for name in REFERENCES}
+        self._reference = played["heterogeneous"]
+        for name, goodput in played.items():
+            self._append(name, 0, goodput, 0.0)
+
+    def __call__(self, name: str, frames: int, controller: LearnedController, action_std: float) -> CurveRow:
+        """An agent's evaluation after so many rounds, which is in the folder as well."""
+        return self._append(name, frames, self._goodput(controller), action_std)
+
+    def _goodput(self, controller: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array(
+            [episode.goodput_tok_s for episode in play(controller, self._config, EVALUATION_SEEDS, timed=False)]
+        )
+
+    def _append(self, name: str, frames: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float) -> CurveRow:
+        gain = interquartile_mean(goodput / self._reference - 1.0).value
+        row = CurveRow(name, frames, *interquartile_mean(goodput), gain, std)
+        # An interruption right after an evaluation leaves its row: the same one.
+        if not any(old.controller == name and old.frames == frames for old in self._folder.rows()):
+            self._folder.append([row])
+        return row
+
+
+class _Run:
+    """One agent's training."""
+
+    def __init__(
+        self,
+        training: Training,
+        seed: int,
+        folder: ResultsFolder[CurveRow],
+        evaluation: _Evaluation,
+        on_evaluation: Callable[[CurveRow], None],
+    ) -> None:
+        self._training = training
+        self._seed = seed
+        self._name = f"seed{seed}"
+        self._folder = folder
+        self._path = folder.path / self._name
+        self._checkpoint_file = self._path / "checkpoint.pt"
+        self._evaluation = evaluation
+        self._on_evaluation = on_evaluation
+        self._values = training.values()
+
+    def finish(self, progress: Progress) -> None:
+        """Trains the chunks that are left."""
+        values = self._values
+        done = chunks_done(self._checkpoint_file)
+        if done is not None and done > values.chunks:
+            raise ValueError(f"{self._checkpoint_file} must be of at most {values.chunks} chunks, got {done}")
+        task = progress.add_task(self._name, total=values.chunks * values.chunk_frames)
+        progress.update(task, completed=(done or 0) * values.chunk_frames)
+        if done == values.chunks:
+            return
+        system = self._training.system()
+        env = make_training_env(system, self._training.action, values.lanes)
+        agent = make_agent(env, system, self._training.network, values, self._seed)
+        if done is not None:
+            restore_checkpoint(self._checkpoint_file, agent)
+        logger = configure(str(self._path / "tensorboard"), ["tensorboard"])
+        agent.set_logger(logger)
+        with closing(env), closing(logger):
+            if done is None and self._training.teacher != "none":
+                self._learn_from_teacher(agent, progress)
+                self._checkpoint(agent, 0)
+            for chunk in range(done or 0, values.chunks):
+                self._train_chunk(agent, env, chunk, _Advance(progress, task))
+                self._checkpoint(agent, chunk + 1)
+
+    def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
+        assert isinstance(agent.policy, AllocationPolicy)
+        assert isinstance(self._values, PPOHyperparameters)
+        lessons = draw_lessons(
+            self._folder.path / "lessons.pt",
+            make_controller(self._training.teacher, self._training.model_pair),
+            self._training.system(),
+            self._training.action,
+            self._values.lessons,
+            progress,
+        )
+        set_random_seed(self._seed)
+        imitate(agent.policy.network, lessons, self._values.lesson_epochs)
+
+    def _train_chunk(self, agent: BaseAlgorithm, env: SB3VecEnv, chunk: int, callback: BaseCallback) -> None:
+        # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that
+        # goes on from a checkpoint is the one that was never interrupted.
+        rng = np.random.default_rng([self._seed, chunk])
+        set_random_seed(int(rng.integers(2**31)))
+        env.seed(int(rng.integers(*CHUNK_SEEDS)))
+        agent._last_obs = None
+        left = 1.0 - chunk / self._values.chunks
+        agent.lr_schedule = FloatSchedule(
+            self._values.learning_rate * (_LAST_LEARNING_RATE + (1.0 - _LAST_LEARNING_RATE) * left)
+        )
+        agent.learn(self._values.chunk_frames, callback, self._values.log_interval, reset_num_timesteps=False)
+
+    def _checkpoint(self, agent: BaseAlgorithm, chunks: int) -> None:
+        assert isinstance(agent.policy, AllocationPolicy | SquashedAllocationPolicy)
+        pair = Path(self._training.model_pair).name.removesuffix(".json")  # a pair may be named by its file
+        controller = LearnedController(
+            f"{self._training.scenario}-{pair}-{self._name}",
+            agent.policy.acting,
+            self._training.action,
+            self._training.system(),
+        )
+        self._path.mkdir(exist_ok=True)
+        row = self._evaluation(self._name, agent.num_timesteps, controller, agent.policy.action_std())
+        for name, value in (("goodput_tok_s", row.goodput_tok_s), ("gain_over_heterogeneous", row.gain)):
+            agent.logger.record(f"evaluation/{name}", value)
+        agent.logger.dump(agent.num_timesteps)
+        if row.gain == max(other.gain for other in self._folder.rows() if other.controller == self._name):
+            controller.save(self._folder.path / "policies" / controller.name, self._facts(row))
+        # What an interruption leaves before this is done again, to the same result.
+        save_checkpoint(self._checkpoint_file, agent, chunks, last=chunks == self._values.chunks)
+        self._on_evaluation(row)
+
+    def _facts(self, row: CurveRow) -> dict[str, Any]:
+        training = self._training
+        scores = {
+            controller: found.goodput_tok_s
+            for controller in REFERENCES
+            for found in self._folder.rows()
+            if found.controller == controller
+        }
+        return {
+            "command": training.command(),
+            "agent": training.agent,
+            "seed": self._seed,
+            "scenario": training.scenario,
+            "model_pair": training.model_pair,
+            "frames": row.frames,
+            "evaluation": {
+                "seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop],
+                "goodput_tok_s": {"policy": row.goodput_tok_s, **scores},
+                "gain_over_heterogeneous": row.gain,
+            },
+            "hyperparameters": asdict(self._values),
+            "versions": {
+                "python": platform.python_version(),
+                "multispin_env": multispin_env.__version__,
+                "gymnasium": gymnasium.__version__,
+                "numpy": np.__version__,
+                "stable_baselines3": stable_baselines3.__version__,
+                "sb3_contrib": sb3_contrib.__version__,
+                "torch": torch.__version__,
+            },
+        }
+
+
+class _Advance(BaseCallback):
+    """Moves a progress bar with every round of the lanes, and logs the mean reward."""
+
+    def __init__(self, progress: Progress, task: Any) -> None:
+        super().__init__()
+        self._progress = progress
+        self._task = task
+
+    def _on_step(self) -> bool:
+        self._progress.advance(self._task, self.training_env.num_envs)
+        self.logger.record_mean("rollout/reward", float(np.mean(self.locals["rewards"])))
+        return True
+
+
+def _picture(path: Path, training: Training, rows: Sequence[CurveRow]) -> None:
+    figure, (axes,) = new_figure(7.0, 4.0)
+    for name in REFERENCES:
+        value = next(row.goodput_tok_s for row in rows if row.controller == name)
+        axes.axhline(value, color=COLOURS[name], linestyle="--", label=name)
+    for seed in range(training.seeds):
+        mine = [row for row in rows if row.controller == f"seed{seed}"]
+        frames = [row.frames for row in mine]
+        (line,) = axes.plot(frames, [row.goodput_tok_s for row in mine], marker=".", label=f"seed {seed}")
+        axes.fill_between(
+            frames, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.15
+        )
+    axes.set_xlabel("rounds of training")
+    axes.set_ylabel("goodput, tok/s (interquartile mean, 95 % interval)")
+    axes.set_title(
+        f"{training.agent}, {training.action} action, {training.network} network: "
+        f"{training.scenario} / {training.model_pair}",
+        fontsize=10,
+    )
+    axes.legend()
+    save(figure, path)

@@ -1,0 +1,1 @@
+"""What measured model pairs say of the formulas."""
