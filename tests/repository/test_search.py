@@ -15,10 +15,7 @@ from multispin_train.fit import training as fit
 from rich.progress import Progress
 
 GIVEN = {"lanes": 8, "width": 8, "batch_size": 16}
-TASK = fit.Training(
-    scenario="mobile", model_pair="llama2", config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN
-)
-WANTED = search.Search(TASK, 256)
+WANTED = search.Search(config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN, frames=256)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +25,7 @@ def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def searched(path: Path, trials: int) -> dict[str, object]:
     with Progress(disable=True) as progress:
-        return search.search(WANTED, trials, path, progress)
+        return search.run_search(WANTED, trials, path, progress)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -39,7 +36,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, calls = search.fit, []
+    run, calls = search.train, []
 
     def interrupted(*arguments: object) -> object:
         calls.append(arguments)
@@ -47,7 +44,7 @@ def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(search, "fit", interrupted)
+    monkeypatch.setattr(search, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         searched(tmp_path, 3)
     assert len(rows(tmp_path)) == 1
@@ -80,7 +77,7 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
             on_evaluation(found[-1])
         return found
 
-    monkeypatch.setattr(search, "fit", falling)
+    monkeypatch.setattr(search, "train", falling)
     monkeypatch.setattr(search.shutil, "rmtree", lambda path: None)
     searched(tmp_path, 3)
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned", "pruned"]
@@ -89,7 +86,7 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_what_is_searched_are_hyperparameters_and_holds_what_the_files_say(agent: str) -> None:
-    wanted = search.Search(fit.Training(scenario="thermal", model_pair="llama2", agent=agent), 1000)
+    wanted = search.Search(scenario="thermal", agent=agent, frames=1000)
     current = wanted.training({}).values()
     assert "discount" in wanted.space()
     for name, values in wanted.space().items():
@@ -113,9 +110,9 @@ def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pyt
     assert main([*arguments, "--agent", "sac", "--trials", "1"]) == 2
     assert "holds results for another agent" in " ".join(capsys.readouterr().err.split())
     assert main([*arguments, "--trials", "0"]) == 2
-    assert "trials must be at least 1, got 0" in capsys.readouterr().err
+    assert "trials must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
     assert main(["search", "--frames", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "frames must be at least 1, got 0" in capsys.readouterr().err
+    assert "frames must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
 
 
 def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path) -> None:

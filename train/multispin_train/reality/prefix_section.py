@@ -11,8 +11,8 @@ from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.reality.analysis import Analysis
-from multispin_train.reality.findings import INKS, Findings, less_one, percent
 from multispin_train.reality.drifting_rates import DRAFT_LENGTHS
+from multispin_train.reality.findings import INKS, Findings, less_one, percent
 from multispin_train.reality.prefixes import MODELS
 
 _SHOWN_LENGTHS = (1, 2, 4, 8, 16, 25)

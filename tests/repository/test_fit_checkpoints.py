@@ -32,7 +32,7 @@ def trained(path: Path, **changes: Any) -> list[fit.CurveRow]:
     values = {"scenario": "mobile", "model_pair": "llama2", "config": SMALL, "hyperparameters": TINY, **changes}
     training = fit.Training(**values)
     with Progress(disable=True) as progress:
-        return fit.fit(training, training.open_folder(path), progress)
+        return fit.train(training, training.open_folder(path), progress)
 
 
 def stopped(path: Path, **changes: Any) -> Path:
@@ -44,7 +44,7 @@ def stopped(path: Path, **changes: Any) -> Path:
     values = {"scenario": "mobile", "model_pair": "llama2", "config": SMALL, "hyperparameters": TINY, **changes}
     training = fit.Training(**values)
     with Progress(disable=True) as progress, pytest.raises(KeyboardInterrupt):
-        fit.fit(training, training.open_folder(path), progress, stop)
+        fit.train(training, training.open_folder(path), progress, stop)
     return path / "seed0" / "checkpoint.pt"
 
 
