@@ -15,21 +15,24 @@ DEFAULT = yaml.safe_load((SHIPPED / "ppo.yaml").read_text(encoding="utf-8"))["de
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lanes": 0}, r"lanes must be an integer in \[1, 65536\], got 0"),
-        ({"lanes": 8.0}, "lanes must be an integer"),
-        ({"lanes": True}, "lanes must be an integer"),
-        ({"frames": 10**400}, "frames must be an integer"),
+        ({"num_envs": 0}, r"num_envs must be an integer in \[1, 65536\], got 0"),
+        ({"num_envs": 8.0}, "num_envs must be an integer"),
+        ({"num_envs": True}, "num_envs must be an integer"),
+        ({"total_timesteps": 10**400}, "total_timesteps must be an integer"),
         ({"batch_size": 1}, r"batch_size must be an integer in \[2, 1e\+07\], got 1"),
-        ({"lanes": 1, "rounds": 1}, "lanes . rounds, an update's rounds, must be at least 2, got lanes=1, rounds=1"),
+        (
+            {"num_envs": 1, "n_steps": 1},
+            "num_envs . n_steps, an update's rounds, must be at least 2, got num_envs=1, n_steps=1",
+        ),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number"),
         ({"learning_rate": 1e300}, r"learning_rate must be a finite number in \[1e-09, 1\]"),
         ({"clip_range": "wide"}, "clip_range must be a finite number .* got 'wide'"),
         ({"clip_range": None}, "clip_range must be a finite number"),
         ({"clip_range": [0.1]}, "clip_range must be a finite number"),
-        ({"discount": 1.5}, r"discount must be a finite number in \[0, 1\], got 1.5"),
-        ({"entropy_weight": float("nan")}, "entropy_weight must be a finite number"),
-        ({"gama": 0.5}, "ppo has no field 'gama'"),
-        ({"discont": 0.5}, "did you mean 'discount'"),
+        ({"gamma": 1.5}, r"gamma must be a finite number in \[0, 1\], got 1.5"),
+        ({"ent_coef": float("nan")}, "ent_coef must be a finite number"),
+        ({"discount": 0.5}, "ppo has no field 'discount'"),
+        ({"gamm": 0.5}, "did you mean 'gamma'"),
         ({7: 0.5}, "ppo has no field 7"),
     ],
 )
@@ -45,8 +48,8 @@ def written(path: Path, **sections: object) -> Path:
 
 
 def test_sections_of_scenarios_action_layers_and_teachers_are_known(tmp_path: Path) -> None:
-    file = written(tmp_path, mobile={"lanes": 4}, direct={"epochs": 2}, taught={"initial_std": 0.1})
-    assert read_sections(file, PPOHyperparameters)["mobile"] == {"lanes": 4}
+    file = written(tmp_path, mobile={"num_envs": 4}, direct={"n_epochs": 2}, cloned={"initial_std": 0.1})
+    assert read_sections(file, PPOHyperparameters)["mobile"] == {"num_envs": 4}
     for agent in AGENTS:
         assert load_hyperparameters(agent, [], {})
 
@@ -54,14 +57,14 @@ def test_sections_of_scenarios_action_layers_and_teachers_are_known(tmp_path: Pa
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("indoor", {"lanes": 4}, "section 'indoor': section must be one of 'default', 'direct'"),
+        ("indoor", {"num_envs": 4}, "section 'indoor': section must be one of 'default', 'direct'"),
         ("mobile", None, "section 'mobile': must hold hyperparameters and their values, got None"),
         ("mobile", [1, 2], "section 'mobile': must hold hyperparameters"),
-        ("mobile", {"lane": 4}, "section 'mobile': it has no field 'lane'; did you mean 'lanes'"),
-        ("mobile", {"lanes": "4"}, "section 'mobile': lanes must be an integer"),
-        ("mobile", {"lanes": {"low": 4}}, "section 'mobile': lanes must be an integer"),
+        ("mobile", {"num_env": 4}, "section 'mobile': it has no field 'num_env'; did you mean 'num_envs'"),
+        ("mobile", {"num_envs": "4"}, "section 'mobile': num_envs must be an integer"),
+        ("mobile", {"num_envs": {"low": 4}}, "section 'mobile': num_envs must be an integer"),
         ("mobile", {"batch_size": 1}, "section 'mobile': batch_size must be an integer"),
-        ("default", {"lanes": 4}, "section 'default': it needs a value for: frames"),
+        ("default", {"num_envs": 4}, "section 'default': it needs a value for: total_timesteps"),
     ],
 )
 def test_a_section_that_is_wrong_is_named(section: str, values: object, message: str, tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_yaml_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_whatever_happens_to_the_file_the_error_names_it(tmp_path: Path) -> None:
-    content = written(tmp_path, mobile={"lanes": 4}).read_bytes()
+    content = written(tmp_path, mobile={"num_envs": 4}).read_bytes()
     file, rng = tmp_path / "ppo.yaml", np.random.default_rng(0)
     named = []
     for _ in range(200):

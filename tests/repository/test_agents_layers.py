@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from multispin_agents.algorithms import make_training_env
-from multispin_agents.imitation import attend
+from multispin_agents.cloning import collect_demonstrations
 from multispin_agents.layers import (
     ACCEPTANCE_REACH,
     LAYERS,
@@ -16,7 +16,7 @@ from multispin_agents.layers import (
     direct,
     residual,
 )
-from multispin_agents.networks import Actor, Shape
+from multispin_agents.networks import Actor, NetworkConfig
 from multispin_agents.policy import LearnedController
 from multispin_agents.rewards import LongRunReward, long_run_reward
 from multispin_baselines import make_controller
@@ -181,12 +181,12 @@ def test_a_registered_layer_is_the_one_that_is_trained_and_played(monkeypatch: p
             env.reset()
             played.append(env.step(actions(np.random.default_rng(seed)))[0])
     assert np.array_equal(*played)
-    policy = LearnedController("mine", Actor(Shape.of("equivariant", 8, config)), "timid", config)
+    policy = LearnedController("mine", Actor(NetworkConfig.of("equivariant", 8, config)), "timid", config)
     simulator = Simulator(config, 2)
     simulator.reset([np.random.default_rng(seed) for seed in range(2)])
     assert np.all(policy.act(simulator.view()).draft_length == 1)
     with pytest.raises(ValueError, match="action, to learn from a teacher, must be one of 'direct', 'residual', got"):
-        attend(make_controller("robust", "llama2"), config, "timid", 64, seed=0)
+        collect_demonstrations(make_controller("robust", "llama2"), config, "timid", 64, seed=0)
     for unknown in ("mine", "Timid"):
         with pytest.raises(ValueError, match=f"action must be one of .*'timid', got '{unknown}'"):
             make_training_env(config, unknown, LANES)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from multispin_agents.networks import Actor, Shape
+from multispin_agents.networks import Actor, NetworkConfig
 from multispin_agents.policy import SHIPPED, LearnedController, find_policy
 from multispin_agents.tensors import read_state, write_state
 
 from multispin_env import Simulator, make_config
 
 CONFIG = make_config("mobile", config={"num_users": 3})
-MADE = Shape.of("equivariant", 8, CONFIG)
+MADE = NetworkConfig.of("equivariant", 8, CONFIG)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from multispin_train.fit.checkpoints import chunks_done
 from rich.progress import Progress
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
-TINY = {"frames": 64, "lanes": 4, "rounds": 4, "updates_per_chunk": 2, "batch_size": 16, "width": 4}
+TINY = {"total_timesteps": 64, "num_envs": 4, "n_steps": 4, "updates_per_chunk": 2, "batch_size": 16, "width": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,8 @@ def stopped(path: Path, **changes: Any) -> Path:
     """A training stopped after its first chunk; the checkpoint's file."""
 
     def stop(row: fit.CurveRow) -> None:
-        raise KeyboardInterrupt
+        if row.timesteps:
+            raise KeyboardInterrupt
 
     values = {"scenario": "mobile", "model_pair": "llama2", "config": SMALL, "hyperparameters": TINY, **changes}
     training = fit.Training(**values)
@@ -62,7 +63,7 @@ class Payload:
 def test_a_prepared_folder_runs_nothing(agent: str, tmp_path: Path) -> None:
     file, mark = stopped(tmp_path / "run", agent=agent), tmp_path / "it-ran"
     # What earlier versions went on from, of which nothing is read any more.
-    for name in ("checkpoint1.zip", "replay1.pkl", "lessons.npz"):
+    for name in ("checkpoint1.zip", "replay1.pkl", "demonstrations.npz"):
         for folder in (file.parent, tmp_path / "run"):
             with zipfile.ZipFile(folder / name, "w") as archive:
                 archive.writestr("data", pickle.dumps(Payload(mark)))
@@ -77,18 +78,18 @@ def test_a_prepared_folder_runs_nothing(agent: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"checkpoint\.pt must be a whole file of tensors.* is never loaded"):
             trained(tmp_path / "run", agent=agent)
     file.write_bytes(whole)
-    assert [row.frames for row in trained(tmp_path / "run", agent=agent) if row.controller == "seed0"] == [32, 64]
+    assert [row.timesteps for row in trained(tmp_path / "run", agent=agent) if row.controller == "seed0"] == [0, 32, 64]
     assert not mark.exists()
 
 
 def test_prepared_lessons_run_nothing(tmp_path: Path) -> None:
-    taught = {**TINY, "lessons": 64, "lesson_epochs": 1}
+    taught = {**TINY, "demonstrations": 64, "cloning_epochs": 1}
     stopped(tmp_path / "run", teacher="robust", hyperparameters=taught)
     shutil.rmtree(tmp_path / "run" / "seed0")
-    file, mark = tmp_path / "run" / "lessons.pt", tmp_path / "it-ran"
+    file, mark = tmp_path / "run" / "demonstrations.pt", tmp_path / "it-ran"
     whole = read_state(file)
     torch.save({"observations": Payload(mark), "actions": Payload(mark)}, file)
-    with pytest.raises(ValueError, match=r"lessons\.pt must be a whole file of tensors"):
+    with pytest.raises(ValueError, match=r"demonstrations\.pt must be a whole file of tensors"):
         trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
     assert not mark.exists()
     for change, message in (
@@ -98,7 +99,7 @@ def test_prepared_lessons_run_nothing(tmp_path: Path) -> None:
         ({"rewards": torch.zeros(1)}, "'rewards', which belongs to nothing here"),
     ):
         write_state(file, {**whole, **change})
-        with pytest.raises(ValueError, match=rf"lessons\.pt.*{message}"):
+        with pytest.raises(ValueError, match=rf"demonstrations\.pt.*{message}"):
             trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
 
 

@@ -14,8 +14,8 @@ from multispin_train.cli import main
 from multispin_train.fit import training as fit
 from rich.progress import Progress
 
-GIVEN = {"lanes": 8, "width": 8, "batch_size": 16}
-WANTED = search.Search(config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN, frames=256)
+GIVEN = {"num_envs": 8, "width": 8, "batch_size": 16}
+WANTED = search.Search(config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN, total_timesteps=256)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
         worse.append(1)
         found = []
         for number in range(1, search.EVALUATIONS + 1):
-            frames = number * training.values().chunk_frames
+            frames = number * training.values().chunk_timesteps
             found.append(fit.CurveRow("seed0", frames, 1.0, 1.0, 1.0, -float(len(worse)), 0.1))
             on_evaluation(found[-1])
         return found
@@ -86,9 +86,9 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_what_is_searched_are_hyperparameters_and_holds_what_the_files_say(agent: str) -> None:
-    wanted = search.Search(scenario="thermal", agent=agent, frames=1000)
+    wanted = search.Search(scenario="thermal", agent=agent, total_timesteps=1000)
     current = wanted.training({}).values()
-    assert "discount" in wanted.space()
+    assert "gamma" in wanted.space()
     for name, values in wanted.space().items():
         value = getattr(current, name)
         if isinstance(values, search.Between):
@@ -102,17 +102,17 @@ def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pyt
         "--config",
         '{"num_users": 3, "episode_rounds": 5}',
         "--hyperparameters",
-        '{"lanes": 8, "width": 8, "batch_size": 8}',
+        '{"num_envs": 8, "width": 8, "batch_size": 8}',
     ]
-    arguments = ["search", "--frames", "64", *small, "--output", str(tmp_path / "run")]
+    arguments = ["search", "--total-timesteps", "64", *small, "--output", str(tmp_path / "run")]
     assert main([*arguments, "--trials", "1"]) == 0
     assert "mobile:" in capsys.readouterr().out
     assert main([*arguments, "--agent", "sac", "--trials", "1"]) == 2
     assert "holds results for another agent" in " ".join(capsys.readouterr().err.split())
     assert main([*arguments, "--trials", "0"]) == 2
     assert "trials must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
-    assert main(["search", "--frames", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "frames must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert main(["search", "--total-timesteps", "0", "--output", str(tmp_path / "new")]) == 2
+    assert "total_timesteps must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
 
 
 def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path) -> None:

@@ -66,12 +66,12 @@ _EVERY_AGENT: dict[str, Range] = {
 }
 _ON_POLICY: dict[str, Range] = {
     **_EVERY_AGENT,
-    "rounds": (4, 8, 16, 32),
-    "epochs": (1, 2, 3, 4, 6),
+    "n_steps": (4, 8, 16, 32),
+    "n_epochs": (1, 2, 3, 4, 6),
     "clip_range": Between(0.1, 0.4),
-    "entropy_weight": (0.0, 1e-4, 1e-3),
+    "ent_coef": (0.0, 1e-4, 1e-3),
 }
-# The search space: what is searched for each agent. Where heat makes one round touch the next, DISCOUNTS as well.
+# The search space: what is searched for each agent. Where heat makes one round touch the next, GAMMAS as well.
 SPACE: dict[str, dict[str, Range]] = {
     "ppo": _ON_POLICY,
     "recurrent-ppo": {**_ON_POLICY, "memory": (8, 16, 32)},
@@ -79,10 +79,10 @@ SPACE: dict[str, dict[str, Range]] = {
         **_EVERY_AGENT,
         "gradient_steps": (1, 2, 4),
         "target_std": Between(0.05, 0.5),
-        "initial_entropy_weight": Between(1e-4, 1e-1),
+        "initial_ent_coef": Between(1e-4, 1e-1),
     },
 }
-DISCOUNTS: Range = (0.0, 0.9, 0.97, 0.99, 0.995)
+GAMMAS: Range = (0.0, 0.9, 0.97, 0.99, 0.995)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Search(CheckedOptions):
         agent: As for fit.
         action: As for fit.
         network: As for fit.
-        frames: Rounds that a trial trains on.
+        total_timesteps: Rounds that a trial trains on.
         config: Changed fields of SystemConfig.
         hyperparameters: Values that are given and not searched, such as '{"width": 32}'.
     """
@@ -105,7 +105,7 @@ class Search(CheckedOptions):
     agent: Agent = "ppo"
     action: Action = "residual"
     network: Network = "equivariant"
-    frames: int = whole(1, MOST, default=100_000)
+    total_timesteps: int = whole(1, MOST, default=100_000)
     config: Config = field(default_factory=dict)
     hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
@@ -129,14 +129,14 @@ class Search(CheckedOptions):
     def space(self) -> dict[str, Range]:
         """The ranges."""
         hot = self.task.system().heat.slowdown > 0.0
-        space = {**SPACE[self.task.agent], **({"discount": DISCOUNTS} if hot else {})}
+        space = {**SPACE[self.task.agent], **({"gamma": GAMMAS} if hot else {})}
         return {name: values for name, values in space.items() if name not in self.task.hyperparameters}
 
     def training(self, found: Mapping[str, Any]) -> Training:
         """A trial's training, with ``EVALUATIONS`` evaluations whatever its hyperparameters."""
-        hyperparameters = {**self.task.hyperparameters, **found, "frames": self.frames}
+        hyperparameters = {**self.task.hyperparameters, **found, "total_timesteps": self.total_timesteps}
         values = replace(self.task, hyperparameters=hyperparameters).values()
-        updates = max(1, round(self.frames / EVALUATIONS / (values.lanes * values.rounds)))
+        updates = max(1, round(self.total_timesteps / EVALUATIONS / (values.num_envs * values.n_steps)))
         return replace(self.task, hyperparameters={**hyperparameters, "updates_per_chunk": updates})
 
     def command(self) -> str:
@@ -191,7 +191,12 @@ def run_search(wanted: Search, trials: int, output: Path, progress: Progress) ->
         ValueError: There is not a single trial, or none that ran to its end.
     """
     check_count("trials", trials)
-    manifest = {**asdict(wanted.task), "frames": wanted.frames, "space": wanted.space(), "evaluations": EVALUATIONS}
+    manifest = {
+        **asdict(wanted.task),
+        "total_timesteps": wanted.total_timesteps,
+        "space": wanted.space(),
+        "evaluations": EVALUATIONS,
+    }
     claim_folder(output, manifest)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _open_study(output / "optuna.journal", wanted)
@@ -276,16 +281,16 @@ def _run(trial: Trial, study: optuna.Study, wanted: Search, output: Path, progre
     folder = training.open_folder(output / "trials" / str(trial.number))
 
     def report(row: CurveRow) -> None:
-        if not row.frames:  # before training
+        if not row.timesteps:  # before training
             return
-        trial.report(row.gain, row.frames // training.values().chunk_frames)
+        trial.report(row.gain, row.timesteps // training.values().chunk_timesteps)
         if trial.should_prune():
             raise optuna.TrialPruned
 
     before = set(progress.task_ids)
     try:
         rows = train(training, folder, progress, report)
-        study.tell(trial, max(row.gain for row in rows if row.controller == "seed0" and row.frames))
+        study.tell(trial, max(row.gain for row in rows if row.controller == "seed0" and row.timesteps))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
         shutil.rmtree(folder.path / "seed0")

@@ -13,11 +13,11 @@ REFERENCES = ("heterogeneous", "robust")
 
 @dataclass(frozen=True)
 class CurveRow:
-    """One line of ``results.csv``: an evaluation of one agent, or of a reference (at frame 0).
+    """One line of ``results.csv``: an evaluation of one agent, or of a reference (at 0 rounds).
 
     Attributes:
         controller: ``seed0``, ``seed1`` and so on, or the reference's name.
-        frames: Rounds trained on so far.
+        timesteps: Rounds trained on so far.
         goodput_tok_s: Interquartile mean of the evaluation episodes' goodput.
         low: Lower end of its 95 % interval.
         high: Its upper end.
@@ -26,7 +26,7 @@ class CurveRow:
     """
 
     controller: str
-    frames: int
+    timesteps: int
     goodput_tok_s: float
     low: float
     high: float
@@ -57,12 +57,12 @@ def draw_learning_curve(path: Path, title: str, start: str, rows: Sequence[Curve
         value = next(row.goodput_tok_s for row in rows if row.controller == name)
         axes.axhline(value, color=COLOURS[name], linestyle="--", label=name)
     for agent in dict.fromkeys(row.controller for row in rows if row.controller not in REFERENCES):
-        mine = sorted((row for row in rows if row.controller == agent), key=lambda row: row.frames)
-        frames = [row.frames for row in mine]
+        mine = sorted((row for row in rows if row.controller == agent), key=lambda row: row.timesteps)
+        timesteps = [row.timesteps for row in mine]
         label = agent.replace("seed", "agent of seed ")
-        (line,) = axes.plot(frames, [row.goodput_tok_s for row in mine], marker=".", label=label)
+        (line,) = axes.plot(timesteps, [row.goodput_tok_s for row in mine], marker=".", label=label)
         axes.fill_between(
-            frames, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.15
+            timesteps, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.15
         )
     axes.set_xlim(left=0.0)
     axes.set_ylim(bottom=0.0)

@@ -27,7 +27,7 @@ from multispin_agents.algorithms import (
     make_agent,
     make_training_env,
 )
-from multispin_agents.imitation import imitate
+from multispin_agents.cloning import behavior_clone
 from multispin_agents.layers import LAYERS
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
@@ -46,8 +46,8 @@ from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
+from multispin_train.fit.demonstrations import collect_once
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
-from multispin_train.fit.lessons import draw_lessons
 from multispin_train.options import (
     MOST,
     Action,
@@ -81,11 +81,11 @@ class Training(CheckedOptions):
         action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
             closed form is told, where zeros are the closed form (residual).
         network: One that treats users alike and serves any number of them, or a plain MLP.
-        teacher: A controller whose decisions a ppo agent learns to imitate before it learns by itself, or none;
+        teacher: A controller whose decisions a ppo agent clones before it learns by itself, or none;
             long-run is the one to learn from.
         seeds: Agents to train, from seed 0 on.
         config: Changed fields of SystemConfig.
-        hyperparameters: Changed values, such as '{"frames": 1000000}', of those in
+        hyperparameters: Changed values, such as '{"total_timesteps": 1000000}', of those in
             agents/multispin_agents/hyperparameters/AGENT.yaml.
     """
 
@@ -104,7 +104,7 @@ class Training(CheckedOptions):
         if self.teacher not in TEACHERS:
             raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, got {self.teacher!r}")
         self.system()
-        # SAC's critics, and a memory that lessons of single rounds do not train, would undo what was learned.
+        # SAC's critics, and a memory that demonstrations of single rounds do not train, would undo what was learned.
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
@@ -119,7 +119,7 @@ class Training(CheckedOptions):
 
     def values(self) -> Hyperparameters:
         """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
-        sections = [self.action, self.scenario, *(["taught"] if self.teacher != "none" else [])]
+        sections = [self.action, self.scenario, *(["cloned"] if self.teacher != "none" else [])]
         return load_hyperparameters(self.agent, sections, self.hyperparameters)
 
     def command(self) -> str:
@@ -137,7 +137,7 @@ class Training(CheckedOptions):
             path,
             manifest,
             CurveRow,
-            unique=("controller", "frames"),
+            unique=("controller", "timesteps"),
             allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
         )
 
@@ -166,7 +166,7 @@ def train(
             folder.path / "learning_curve.png",
             f"{training.agent}, {training.action} action, {training.network} network: "
             f"{training.scenario} / {training.model_pair}",
-            "untrained" if training.teacher == "none" else f"after lessons of {training.teacher}",
+            "untrained" if training.teacher == "none" else f"after cloning {training.teacher}",
             folder.rows(),
         )
     return folder.rows()
@@ -183,20 +183,22 @@ class _Evaluation:
         for name, goodput in played.items():
             self._append(name, 0, goodput, 0.0)
 
-    def __call__(self, name: str, frames: int, controller: LearnedController, action_std: float) -> CurveRow:
+    def __call__(self, name: str, timesteps: int, controller: LearnedController, action_std: float) -> CurveRow:
         """An agent's evaluation after so many rounds, which is in the folder as well."""
-        return self._append(name, frames, self._goodput(controller), action_std)
+        return self._append(name, timesteps, self._goodput(controller), action_std)
 
     def _goodput(self, controller: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array(
             [episode.goodput_tok_s for episode in play(controller, self._config, EVALUATION_SEEDS, timed=False)]
         )
 
-    def _append(self, name: str, frames: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float) -> CurveRow:
+    def _append(
+        self, name: str, timesteps: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float
+    ) -> CurveRow:
         gain = interquartile_mean(goodput / self._reference - 1.0).value
-        row = CurveRow(name, frames, *interquartile_mean(goodput), gain, std)
+        row = CurveRow(name, timesteps, *interquartile_mean(goodput), gain, std)
         # An interruption right after an evaluation leaves its row: the same one.
-        if not any(old.controller == name and old.frames == frames for old in self._folder.rows()):
+        if not any(old.controller == name and old.timesteps == timesteps for old in self._folder.rows()):
             self._folder.append([row])
         return row
 
@@ -228,12 +230,12 @@ class _Run:
         done = chunks_done(self._checkpoint_file)
         if done is not None and done > values.chunks:
             raise ValueError(f"{self._checkpoint_file} must be of at most {values.chunks} chunks, got {done}")
-        done_frames = (done or 0) * values.chunk_frames
-        task = progress.add_task(self._name, total=values.chunks * values.chunk_frames, completed=done_frames)
+        done_timesteps = (done or 0) * values.chunk_timesteps
+        task = progress.add_task(self._name, total=values.chunks * values.chunk_timesteps, completed=done_timesteps)
         if done == values.chunks:
             return
         system = self._training.system()
-        env = make_training_env(system, self._training.action, values.lanes)
+        env = make_training_env(system, self._training.action, values.num_envs)
         agent = make_agent(env, system, self._training.network, values, self._seed)
         if done is not None:
             restore_checkpoint(self._checkpoint_file, agent)
@@ -251,16 +253,16 @@ class _Run:
     def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
         assert isinstance(agent.policy, AllocationPolicy)
         assert isinstance(self._values, PPOHyperparameters)
-        lessons = draw_lessons(
-            self._folder.path / "lessons.pt",
+        demonstrations = collect_once(
+            self._folder.path / "demonstrations.pt",
             make_controller(self._training.teacher, self._training.model_pair),
             self._training.system(),
             self._training.action,
-            self._values.lessons,
+            self._values.demonstrations,
             progress,
         )
         set_random_seed(self._seed)
-        imitate(agent.policy.network, lessons, self._values.lesson_epochs)
+        behavior_clone(agent.policy.network, demonstrations, self._values.cloning_epochs)
 
     def _train_chunk(self, agent: BaseAlgorithm, env: SB3VecEnv, chunk: int, callback: BaseCallback) -> None:
         # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that
@@ -273,7 +275,7 @@ class _Run:
         agent.lr_schedule = FloatSchedule(
             self._values.learning_rate * (_LAST_LEARNING_RATE + (1.0 - _LAST_LEARNING_RATE) * left)
         )
-        agent.learn(self._values.chunk_frames, callback, self._values.log_interval, reset_num_timesteps=False)
+        agent.learn(self._values.chunk_timesteps, callback, self._values.log_interval, reset_num_timesteps=False)
 
     def _checkpoint(self, agent: BaseAlgorithm, chunks: int) -> None:
         assert isinstance(agent.policy, AllocationPolicy | SquashedAllocationPolicy)
@@ -309,7 +311,7 @@ class _Run:
             "seed": self._seed,
             "scenario": training.scenario,
             "model_pair": training.model_pair,
-            "frames": row.frames,
+            "timesteps": row.timesteps,
             "evaluation": {
                 "seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop],
                 "goodput_tok_s": {"policy": row.goodput_tok_s, **scores},
@@ -329,7 +331,7 @@ class _Run:
 
 
 class _Advance(BaseCallback):
-    """Moves a progress bar with every round of the lanes, and logs the mean reward."""
+    """Moves a progress bar with every round of the environments, and logs the mean reward."""
 
     def __init__(self, progress: Progress, task: Any) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from multispin_env.core.equations import FloatArray
 from multispin_env.core.streams import RoundDraws, Streams
 from multispin_env.evaluation.rollout import independent_rounds
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
+from multispin_train.speed.highs import solve_highs
 from multispin_train.speed.slsqp import solve_slsqp
 
 LANES = (1, 16, 256, 1024, 4096)
@@ -30,6 +31,11 @@ REPETITIONS = 5
 SECONDS_PER_REPETITION = 0.2
 REFERENCE_ROUNDS = 16
 REFERENCE_USERS = (5, 20, 100)
+CERTIFIED_ROUNDS = 64
+# HiGHS alone knows integers as well, and takes its time: a few rounds, each up to a limit.
+HIGHS_USERS = (5, 20)
+HIGHS_ROUNDS = 4
+HIGHS_SECONDS = 10.0
 REFERENCES = ("SLSQP", "SLSQP with derivatives", "Algorithm 1, 100 x 100")
 TRAINING_LANES = (16, 256)
 TRAINING_STEPS = 64
@@ -206,6 +212,16 @@ def solvers() -> list[Measurement]:
                     )
                 )
     for users in REFERENCE_USERS:
+        problem = decision_problem(CERTIFIED_ROUNDS, users)
+        certify = partial(solve_heterogeneous, problem, certify=True)
+        proved = certify()
+        gap = np.max(proved.upper_bound / proved.objective - 1.0)
+        below = np.max(1.0 - solve_heterogeneous(problem).objective / proved.objective)
+        remark = f"{proved.goodput.mean():.2f} tok/s; largest gap {gap:.1e}; without proof at most {below:.1e} below"
+        name = f"solve_heterogeneous, certify=True, K = {users}, batch of {CERTIFIED_ROUNDS}"
+        measurements.append(_measure("decisions", name, "decisions/s", CERTIFIED_ROUNDS, certify, remark, block=1))
+    measurements += [highs(users) for users in HIGHS_USERS]
+    for users in REFERENCE_USERS:
         problem = decision_problem(REFERENCE_ROUNDS, users)
         ours = solve_heterogeneous(problem).goodput
         references: dict[str, Callable[[RoundProblem], FloatArray]] = {
@@ -223,6 +239,23 @@ def solvers() -> list[Measurement]:
             label = f"reference: {name}, K = {users}"
             measurements.append(_measure("decisions", label, "decisions/s", REFERENCE_ROUNDS, call, remark, block=1))
     return measurements
+
+
+def highs(users: int) -> Measurement:
+    """Decisions per second of HiGHS on the mixed-integer problem, timed once, and how far below the optimum it ends."""
+    problem = decision_problem(HIGHS_ROUNDS, users)
+    best = solve_heterogeneous(problem, certify=True).goodput
+    begin = time.perf_counter()
+    _, reached = solve_highs(problem, HIGHS_SECONDS)
+    rate = HIGHS_ROUNDS / (time.perf_counter() - begin)
+    below = max(np.max(1.0 - reached / best), 0.0)
+    remark = (
+        f"at most {HIGHS_SECONDS:g} s a round; {reached.mean():.2f} tok/s against the optimum's {best.mean():.2f}, "
+        f"at most {below:.1e} below"
+    )
+    return Measurement(
+        "decisions", f"reference: HiGHS, mixed-integer, K = {users}", rate, rate, rate, "decisions/s", remark
+    )
 
 
 def training() -> list[Measurement]:

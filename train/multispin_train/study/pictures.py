@@ -100,26 +100,26 @@ def draw_curves(path: Path, study: Study) -> None:
     """Draws the agents' evaluations as they learned, after a teacher and without."""
     figure, panels = new_figure(11.0, 4.2, 1, 2)
     cells = study.plan.settings[FLAGSHIP_SETTING].cells
-    for panel, taught in zip(panels, (True, False), strict=True):
-        for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == taught):
+    for panel, cloned in zip(panels, (True, False), strict=True):
+        for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == cloned):
             curves: dict[int, list[float]] = {}
             for line in read_rows(study.cell_path(name) / "results.csv", CurveRow):
                 if line.controller.startswith("seed"):
-                    curves.setdefault(line.frames, []).append(line.goodput_tok_s)
-                elif line.controller in REFERENCES and name == cells[0 if taught else -1]:
+                    curves.setdefault(line.timesteps, []).append(line.goodput_tok_s)
+                elif line.controller in REFERENCES and name == cells[0 if cloned else -1]:
                     colour = COLOURS[line.controller]
                     panel.axhline(line.goodput_tok_s, linestyle="--", color=colour, label=line.controller)
-            frames = sorted(curves)
-            (drawn,) = panel.plot(frames, [np.mean(curves[one]) for one in frames], ".-", label=name)
+            timesteps = sorted(curves)
+            (drawn,) = panel.plot(timesteps, [np.mean(curves[one]) for one in timesteps], ".-", label=name)
             panel.fill_between(
-                frames,
-                [min(curves[one]) for one in frames],
-                [max(curves[one]) for one in frames],
+                timesteps,
+                [min(curves[one]) for one in timesteps],
+                [max(curves[one]) for one in timesteps],
                 color=drawn.get_color(),
                 alpha=0.12,
             )
         panel.set_xlabel("rounds of training")
-        panel.set_title("after a teacher" if taught else "without a teacher", fontsize=10)
+        panel.set_title("after a teacher" if cloned else "without a teacher", fontsize=10)
         panel.legend(fontsize=8)
         panel.set_ylim(bottom=0.0)
     panels[0].set_ylabel("goodput, tok/s: mean and range of training seeds", fontsize=9)

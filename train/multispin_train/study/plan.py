@@ -66,7 +66,7 @@ class Plan(CheckedOptions):
     Attributes:
         training_seeds: Agents of every kind.
         seeds: Episodes of everyone, on seeds that no training uses.
-        hyperparameters: Changed hyperparameters of every agent, to try the command, such as '{"frames": 4096}'.
+        hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
     """
 
     training_seeds: int = whole(1, MOST, default=5)
@@ -93,7 +93,7 @@ class Plan(CheckedOptions):
         return cells
 
     def _cell(self, action: str, teacher: str = TEACHER, **fields: Any) -> Training:
-        values = {"frames": ROUNDS[action, teacher != "none"], **self.hyperparameters}
+        values = {"total_timesteps": ROUNDS[action, teacher != "none"], **self.hyperparameters}
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
         return Training(
             **{**flagship, **fields}, action=action, teacher=teacher, seeds=self.training_seeds, hyperparameters=values
@@ -177,7 +177,7 @@ class StudyRow:
 
 
 def cell_name(scenario: str, model_pair: str, action: str) -> str:
-    """Name of the cell of equivariant PPO agents that were taught."""
+    """Name of the cell of equivariant PPO agents that cloned a teacher first."""
     return f"{scenario}-{model_pair}-{action}"
 
 

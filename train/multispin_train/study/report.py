@@ -144,7 +144,7 @@ def _variants(study: Study, results: Results) -> str:
                 cell.action,
                 cell.network,
                 cell.teacher,
-                f"{values.chunks * values.chunk_frames}",
+                f"{values.chunks * values.chunk_timesteps}",
                 results.mean(FLAGSHIP_SETTING, name).text(),
                 f"{low:.1f} to {high:.1f}",
             )
