@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from multispin_env.core.equations import Allocation
 from multispin_env.envs.checks import check_choice, check_options, check_seed
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
 from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
 
 
 class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArray[np.float32]]):

@@ -19,9 +19,9 @@ from multispin_env.envs.checks import (
     check_options,
     check_seeds,
 )
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
 from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
 
 AUTORESET_MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 
