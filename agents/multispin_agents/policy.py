@@ -16,7 +16,7 @@ import torch
 from multispin_baselines import Controller
 
 from multispin_agents.layers import LAYERS
-from multispin_agents.networks import Actor, Memory, Shape
+from multispin_agents.networks import Actor, Memory, NetworkConfig
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
 from multispin_env.config.validation import from_mapping, shown
@@ -61,12 +61,12 @@ class LearnedController(Controller):
                 names the file and the place.
         """
         folder = find_policy(path)
-        shape, layer, system = _read_card(folder / CARD)
+        network, layer, system = _read_card(folder / CARD)
         weights = read_state(folder / WEIGHTS)
         with torch.device("meta"):  # a card can ask for more memory than there is
-            expected = Actor(shape).state_dict()
+            expected = Actor(network).state_dict()
         check_tensors(folder / WEIGHTS, weights, expected)
-        actor = Actor(shape)
+        actor = Actor(network)
         actor.load_state_dict(weights)
         return cls(folder.name, actor, layer, system)
 
@@ -82,7 +82,7 @@ class LearnedController(Controller):
         card = {
             **facts,
             "action": self.layer,
-            "network": asdict(self._actor.shape),
+            "network": asdict(self._actor.config),
             "system": self.trained_on.to_dict(),
         }
         write_atomically(folder / CARD, json.dumps(card, indent=2) + "\n")
@@ -98,16 +98,16 @@ class LearnedController(Controller):
             UserWarning: The system differs from the one trained on, in more than the number of users.
 
         Raises:
-            ValueError: The policy cannot run on this system, remembers other lanes than these, or comes to no numbers.
+            ValueError: The policy cannot run on this system, remembers other environments, or comes to no numbers.
         """
         if self._checked is not view.config:
             self._check(view.config)
             self._checked = view.config
-        lanes = len(view.drafting_latency_s)
-        if self._memory is not None and self._memory[0].shape[1] != lanes:
+        num_envs = len(view.drafting_latency_s)
+        if self._memory is not None and self._memory[0].shape[1] != num_envs:
             raise ValueError(
-                f"policy {self.name!r} remembers {self._memory[0].shape[1]} lanes and is shown {lanes}; call reset "
-                "where episodes begin"
+                f"policy {self.name!r} remembers {self._memory[0].shape[1]} environments and is shown {num_envs}; "
+                "call reset where episodes begin"
             )
         with torch.inference_mode():
             observations = torch.from_numpy(ObservationCodec(view.config).encode(view))
@@ -117,16 +117,16 @@ class LearnedController(Controller):
         return LAYERS[self.layer](np.clip(actions.numpy(), -1.0, 1.0), view)
 
     def _check(self, config: SystemConfig) -> None:
-        shape, trained = self._actor.shape, self.trained_on
-        if shape.network != "equivariant" and config.num_users != shape.num_users:
+        network, trained = self._actor.config, self.trained_on
+        if network.network != "equivariant" and config.num_users != network.num_users:
             raise ValueError(
-                f"policy {self.name!r} has an {shape.network} network for {shape.num_users} users and cannot serve "
+                f"policy {self.name!r} has an {network.network} network for {network.num_users} users and cannot serve "
                 f"{config.num_users}; equivariant ones serve any number"
             )
         # The observation is in these units.
         for field, unit, ours in (
-            ("requests.tokens_high", shape.tokens_high, config.requests.tokens_high),
-            ("max_draft_length", shape.max_draft_length, config.max_draft_length),
+            ("requests.tokens_high", network.tokens_high, config.requests.tokens_high),
+            ("max_draft_length", network.max_draft_length, config.max_draft_length),
         ):
             if unit != ours:
                 raise ValueError(f"policy {self.name!r} is for {field}={unit} and cannot read {ours}")
@@ -140,7 +140,7 @@ class LearnedController(Controller):
             warnings.warn(f"policy {self.name!r} was trained on another system: {'; '.join(differing)}", stacklevel=3)
 
 
-def _read_card(file: Path) -> tuple[Shape, str, SystemConfig]:
+def _read_card(file: Path) -> tuple[NetworkConfig, str, SystemConfig]:
     """The network, the action layer and the system that a card names.
 
     Raises:
@@ -156,7 +156,7 @@ def _read_card(file: Path) -> tuple[Shape, str, SystemConfig]:
         if not isinstance(card["network"], dict):
             raise ConfigError(f"network must be an object, got {shown(card['network'])}")
         layer = check_choice("action", card["action"], tuple(LAYERS))
-        return from_mapping(Shape, card["network"], "network"), layer, SystemConfig.from_dict(card["system"])
+        return from_mapping(NetworkConfig, card["network"], "network"), layer, SystemConfig.from_dict(card["system"])
     except ValueError as error:
         raise ConfigError(f"{file} describes no policy: {error}") from error
 

@@ -258,7 +258,7 @@ def _best(
     """Which of the plans is best in each lane, (lanes,), the plan, and its latency, (lanes,)."""
     latencies_s, shares = equalize_bandwidth(problem, lengths)
     drafts = np.take_along_axis(worth[np.newaxis], lengths[..., np.newaxis], axis=-1)[..., 0]
-    seconds = latencies_s + problem.verification_latency_s
+    seconds = latencies_s + problem.verification_s(lengths)
     values = [_value(*one, price) for one in zip(np.sum(drafts, axis=-1), seconds, strict=True)]
     best = np.argmax(values, axis=0)
     chosen = best, np.arange(len(best))

@@ -76,7 +76,7 @@ def expected_tokens(acceptance_rate: ArrayLike, draft_length: ArrayLike) -> Floa
 
 
 def goodput(
-    tokens: FloatArray | IntArray, multi_access_latency_s: FloatArray, verification_latency_s: float
+    tokens: FloatArray | IntArray, multi_access_latency_s: FloatArray, verification_latency_s: FloatArray | float
 ) -> FloatArray:
     """Sum goodput in tokens per second (eq. 13).
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder, claim_folder, read_rows
 
 MANIFEST = {"scenario": "mobile", "seeds": 2, "system": {"num_users": 3}}
@@ -87,29 +86,41 @@ def test_who_is_killed_while_rows_are_written_keeps_the_old_ones(
     assert opened(tmp_path).rows() == ROWS
 
 
+def full_disk(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    broken(monkeypatch, call, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_a_full_disk_is_said_of_the_file_that_keeps_what_it_had(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = filled(tmp_path)
-    figure, _ = new_figure(2.0, 2.0)
-    save(figure, tmp_path / "goodput.png")
-    picture = (tmp_path / "goodput.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
     with monkeypatch.context() as patch:
-        broken(patch, call, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        full_disk(patch, call)
         for file, write in (
             ("results.csv", lambda: folder.append([Row("fixed", 2, 60.0)])),
-            ("goodput.png", lambda: save(figure, tmp_path / "goodput.png")),
+            ("new/manifest.json", lambda: opened(tmp_path / "new")),
         ):
             with pytest.raises(OSError, match="No space left on device") as raised:
                 write()
             assert raised.value.filename == str(tmp_path / file)
-        with pytest.raises(OSError, match="No space left on device") as raised:
-            opened(tmp_path / "new")
-        assert raised.value.filename == str(tmp_path / "new" / "manifest.json")
     assert opened(tmp_path).rows() == ROWS
-    assert (tmp_path / "goodput.png").read_bytes() == picture
+    filled(tmp_path / "new")
+
+
+def test_a_picture_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from multispin_env.evaluation.plots import new_figure, save
+
+    file = tmp_path / "goodput.png"
+    save(new_figure(2.0, 2.0)[0], file)
+    picture = file.read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    full_disk(monkeypatch, "fsync")
+    with pytest.raises(OSError, match=r"No space left on device: .*goodput\.png"):
+        save(new_figure(3.0, 2.0)[0], file)
+    assert file.read_bytes() == picture
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +203,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 def test_whatever_happens_to_the_files_the_error_names_one(tmp_path: Path) -> None:
     filled(tmp_path)
     rng = np.random.default_rng(0)
-    refused = 0
+    named = []
     for name in ("manifest.json", "results.csv"):
         file = tmp_path / name
         content = file.read_bytes()
@@ -201,10 +212,10 @@ def test_whatever_happens_to_the_files_the_error_names_one(tmp_path: Path) -> No
             try:
                 opened(tmp_path)
             except (ValueError, OSError) as error:
-                assert str(tmp_path) in str(error)
-                refused += 1
+                named.append(str(tmp_path) in str(error))
         file.write_bytes(content)
-    assert refused > 600
+    assert all(named)
+    assert len(named) > 600
     assert opened(tmp_path).rows() == ROWS
 
 

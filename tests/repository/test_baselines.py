@@ -1,6 +1,7 @@
 """Controllers: what each of them promises, through the environment that agents use."""
 
 import itertools
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +15,7 @@ from multispin_baselines import (
     posterior_acceptance,
     register_controller,
 )
-from multispin_baselines.knowledge import tuned_margins
+from multispin_baselines.knowledge import read_margins, tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
 
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
@@ -153,9 +154,9 @@ def test_bad_requests_say_what_is_allowed() -> None:
         make_controller("oracle", "llama2")
     with pytest.raises(ValueError, match=r"model_pair must be one of llama2, .*\.json file, got 'gpt'"):
         make_controller("fixed", "gpt")
-    with pytest.raises(ValueError, match=r"rate_quantile must be a number in \[1e-06, 0.999999\], got 0.0"):
+    with pytest.raises(ValueError, match=r"rate_quantile must be a finite number in \[1e-06, 0.999999\], got 0.0"):
         Robust(Margins(0.0, 0.5))
-    with pytest.raises(ValueError, match=r"posterior_weight must be a number in \[0, 1\], got 2.0"):
+    with pytest.raises(ValueError, match=r"posterior_weight must be a finite number in \[0, 1\], got 2.0"):
         Robust(Margins(0.1, 2.0))
     assert tuned_margins("another-pair") == tuned_margins("llama2")
     with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
@@ -180,3 +181,30 @@ def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(mo
             register_controller(name, lambda pair: make_controller("fixed", pair.name))
     with pytest.raises(TypeError, match="factory must be callable"):
         register_controller("other", make_controller("fixed", "llama2"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "margins must be an object of model pairs, llama2 among them, got None"),
+        ("[]", "margins must be an object"),
+        ("", "is empty"),
+        ('{"margins": {}}', "margins must be an object of model pairs"),
+        ('{"margins": {"llama2": 0.5}}', "'llama2' must be an object with rate_quantile and posterior_weight, got 0.5"),
+        ('{"margins": {"llama2": {"rate_quantile": 0.5}}}', "'llama2' must be an object with rate_quantile and"),
+        ('{"margins": {"llama2": {"rate_quantile": "low", "posterior_weight": 0}}}', "'llama2': rate_quantile must be"),
+        (
+            '{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_weight": 2}}}',
+            "'llama2': posterior_weight must be",
+        ),
+        ('{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_we', "line 1"),
+        ('{"margins": ' + 10_000 * "[", "nested deeper"),
+        ('{"margins": {"llama2": {"rate_quantile": ' + 400 * "1" + ', "posterior_weight": 2}}}', "digits"),
+    ],
+)
+def test_margins_that_are_none_are_named(content: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "margins.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as raised:
+        read_margins(file)
+    assert str(raised.value).startswith(str(file))

@@ -10,7 +10,7 @@ from multispin_train.study.plan import EVALUATION_SEEDS, Plan, Study, StudyRow, 
 from multispin_train.study.report import Results
 from rich.progress import Progress
 
-TINY = {"frames": 64, "lanes": 8, "rounds": 4, "updates_per_chunk": 2, "width": 8}
+TINY = {"total_timesteps": 64, "num_envs": 8, "n_steps": 4, "updates_per_chunk": 2, "width": 8}
 
 
 def rows(goodput: dict[str, list[list[float]]], setting: str = "here") -> list[StudyRow]:
@@ -112,7 +112,7 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
         folder = study.cell_path(name)
         folder.mkdir(parents=True)
         (folder / "results.csv").write_text(
-            "controller,frames,goodput_tok_s,low,high,gain,action_std\nheterogeneous,0,60,60,60,0,0\n"
+            "controller,timesteps,goodput_tok_s,low,high,gain,action_std\nheterogeneous,0,60,60,60,0,0\n"
             "robust,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
             encoding="utf-8",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +24,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
+# Where there is no terminal, a task that goes on says so about this often.
+_SECONDS_BETWEEN_LINES = 60.0
+
 
 class CommandProgress(Progress):
-    """A bar a task on a terminal; elsewhere, as in a pipe, a line for every task that has finished.
+    """A bar a task on a terminal; elsewhere, as in a pipe, a line a minute of a task and one when it has finished.
 
-    A task's time and rate are its own: they count from its start. One that is added with ``start=False`` waits for
-    ``begin``.
+    A task's time and rate are its own: they count from its start, and what an earlier run has done is not in the rate.
+    One that is added with ``start=False`` waits for ``begin``.
 
     Args:
         console: Where to show it.
@@ -44,7 +49,23 @@ class CommandProgress(Progress):
             console=console,
             disable=not console.is_terminal,
         )
-        self._said: set[TaskID] = set()
+        # When a task last had its line, and those that have had their last.
+        self._said_at: dict[TaskID, float] = {}
+        self._finished: set[TaskID] = set()
+
+    def add_task(
+        self,
+        description: str,
+        start: bool = True,
+        total: float | None = 100.0,
+        completed: int = 0,
+        visible: bool = True,
+        **fields: Any,
+    ) -> TaskID:
+        """Adds a task, of which an earlier run has done ``completed``."""
+        task_id = super().add_task(description, start, total, completed, visible, held=completed, **fields)
+        self._said_at[task_id] = time.monotonic()
+        return task_id
 
     def begin(self, task_id: TaskID, held: float) -> None:
         """Starts the clock of a task, of which an earlier run has done so much."""
@@ -62,10 +83,14 @@ class CommandProgress(Progress):
         self._say(task_id)
 
     def _say(self, task_id: TaskID) -> None:
-        task = self._tasks[task_id]
-        if not self.disable or not task.finished or task_id in self._said:
+        if not self.disable or task_id in self._finished:
             return
-        self._said.add(task_id)
+        task, now = self._tasks[task_id], time.monotonic()
+        if task.finished:
+            self._finished.add(task_id)
+        elif now - self._said_at[task_id] < _SECONDS_BETWEEN_LINES:
+            return
+        self._said_at[task_id] = now
         line = f"{task.description:<24} {task.completed:.0f}/{task.total or 0:.0f}"
         if task.elapsed:
             line += f" {timedelta(seconds=round(task.elapsed))} {_rate(task)}"
@@ -96,9 +121,7 @@ def one_line_warnings() -> Iterator[None]:
         text = " ".join(str(message).split())
         if text not in shown:
             shown.add(text)
-            Console(stderr=True).print(
-                f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True
-            )
+            print(f"warning: {text}", file=sys.stderr, flush=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

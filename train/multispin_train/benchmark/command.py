@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 
 from multispin_env.evaluation.evaluator import evaluation_seeds
@@ -13,21 +14,24 @@ from multispin_train.benchmark.report import terminal_report, write_report
 from multispin_train.display import CommandProgress
 
 
-def benchmark(protocol: Protocol, output: Path, console: Console) -> None:
-    """Plays what the folder lacks of a protocol, then writes and prints the report of all that the folder holds.
+def benchmark(protocol: tyro.conf.OmitArgPrefixes[Protocol], output: Path) -> None:
+    """Plays every controller on the same seeds of one scenario.
 
-    A finished folder is extended by asking for more seeds, controllers or policies; nothing is played twice, and a
-    smaller request plays nothing.
+    The reference protocol. Writes results.csv (a row per controller and seed, as they come), report.md and goodput.png;
+    prints the table. Run again with the same arguments to go on after an interruption, or with more seeds, controllers
+    or policies to extend a finished folder: nothing is played twice, and the report is of all that the folder holds.
+
+    Example: multispin benchmark --scenario mobile --seeds 32 --output runs/mobile
 
     Args:
-        protocol: What to play.
+        protocol: What is played.
         output: A new folder, or one of the same scenario, pair and config.
-        console: Where progress and the table are shown.
 
     Raises:
         FileExistsError: The folder holds something else.
         KeyboardInterrupt: It was interrupted; the message says what was kept.
     """
+    console = Console()
     folder = protocol.open_folder(output)
     rounds = protocol.seeds * protocol.system().episode_rounds
     with CommandProgress(console) as progress:

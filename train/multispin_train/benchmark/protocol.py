@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from multispin_baselines import CONTROLLERS, REFERENCE_CONTROLLERS
 
 from multispin_env import SystemConfig, make_config
+from multispin_env.config import whole
 from multispin_env.evaluation.evaluator import evaluation_seeds
 from multispin_env.evaluation.reference import world_probe
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
 from multispin_train.benchmark.contestants import Contestant, ObservationSetting, find_controller, find_policy
+from multispin_train.options import MOST, CheckedOptions, Config, Controllers, EnvKwargs, ModelPair, Policies, Scenario
 
 # Episodes played side by side, and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 16
@@ -39,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(CheckedOptions):
     """What a benchmark plays.
 
     Attributes:
@@ -53,8 +54,8 @@ class Protocol:
             stable-baselines3 or sb3-contrib saved (FILE.zip, or as in PPO:FILE.zip where the algorithm cannot be
             told), which need --trust. Each is called after its folder or file.
         config: Changed fields of SystemConfig.
-        env_kwargs: Further arguments of the environment that the zips were trained in, such as
-            {"bandwidth": "optimal"}; they say what their actions mean.
+        env_kwargs: Arguments of the environment that the zips were trained in, such as {"bandwidth": "optimal"}; they
+            say what their actions mean.
         vec_normalize: The file that VecNormalize.save wrote, if the zips were trained under one; needs --trust.
         trust: Load zips and statistics of stable-baselines3. They hold pickled Python objects, and loading them runs
             whatever code those name: give this only for files of people you trust. Nothing else that is loaded runs
@@ -65,19 +66,22 @@ class Protocol:
         FileNotFoundError: There is no such policy.
     """
 
-    scenario: str = "mobile"
-    model_pair: str = "llama2"
-    seeds: int = 32
-    controllers: tuple[str, ...] = REFERENCE_CONTROLLERS
-    policies: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Scenario = "mobile"
+    model_pair: ModelPair = "llama2"
+    seeds: int = whole(1, MOST, default=32)
+    controllers: Controllers = REFERENCE_CONTROLLERS
+    policies: Policies = ()
+    config: Config = field(default_factory=dict)
+    env_kwargs: EnvKwargs = field(default_factory=dict)
     vec_normalize: Path | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        super().__post_init__()
+        if not (self.controllers or self.policies):
+            raise ValueError("controllers must be at least one where there are no policies, got none")
+        if self.vec_normalize is not None and not any(text.endswith(".zip") for text in self.policies):
+            raise ValueError(f"vec_normalize is for policies that are zips, and none is given: {self.vec_normalize}")
         names = [contestant.name for contestant in self.contestants]
         for name in names:
             if names.count(name) > 1:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from multispin_baselines import REFERENCE_CONTROLLERS
+from rich.console import Console
 from rich.progress import Progress
 
 from multispin_env import MODEL_PAIRS, SCENARIOS
-from multispin_env.evaluation import reference
+from multispin_env.evaluation import reference as reference_results
 from multispin_env.evaluation.reference import REFERENCE_SEEDS, ReferenceResults, reference_file, world_probe
 from multispin_env.profiles import load_model_pair
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
+from multispin_train.display import CommandProgress
+
+Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
 
 
 def all_settings() -> list[tuple[str, str]]:
@@ -24,6 +30,34 @@ def all_settings() -> list[tuple[str, str]]:
         for pair in MODEL_PAIRS
         if scenario != "live" and (scenario != "trace" or load_model_pair(pair).traces is not None)
     ]
+
+
+def reference(output: Path, settings: Settings = ()) -> None:
+    """Plays what the package carries as reference results.
+
+    Plays the reference controllers on 64 seeds of every scenario and pair that runs without language models, and writes
+    a file a setting into the package, where evaluate() reads them. After a change of what the environment does, run it
+    with a new folder. Run again with the same arguments to go on after an interruption.
+
+    Example: multispin reference --settings paper-llama2 --output runs/reference
+
+    Args:
+        output: A new folder, or one to go on with.
+        settings: Scenarios and pairs, such as paper-llama2; all if none are given.
+
+    Raises:
+        ValueError: There is no such setting.
+        FileExistsError: A folder below the output holds something else.
+    """
+    known = {"-".join(setting): setting for setting in all_settings()}
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"settings must be of {', '.join(known)}, got {name!r}")
+    console = Console()
+    with CommandProgress(console) as progress:
+        files = write_references(output, progress, settings=[known[name] for name in settings or known])
+    for file in files:
+        console.print(str(file), highlight=False, markup=False, soft_wrap=True)
 
 
 def write_references(
@@ -49,7 +83,7 @@ def write_references(
     Raises:
         FileExistsError: A folder below ``output`` holds something else, such as rows of another version's world.
     """
-    destination = destination or Path(str(resources.files(reference)))
+    destination = destination or Path(str(resources.files(reference_results)))
     protocols = [
         Protocol(scenario=scenario, model_pair=pair, seeds=seeds, controllers=REFERENCE_CONTROLLERS)
         for scenario, pair in (all_settings() if settings is None else settings)
@@ -77,6 +111,6 @@ def write_references(
                 name: [row.goodput_tok_s for row in rows if row.controller == name] for name in protocol.names
             },
         )
-        reference.write_reference(file, results)
+        reference_results.write_reference(file, results)
         written.append(file)
     return written

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from rich.progress import Progress
-from rich.table import Table
 
-from multispin_env import SCENARIOS, make_config
+from multispin_env import make_config
 from multispin_env.core.equations import FloatArray
 from multispin_env.core.streams import RoundDraws, Streams
-from multispin_env.evaluation.plots import new_figure, save
-from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
-from multispin_env.evaluation.tables import new_table
-from multispin_env.files import write_atomically
 from multispin_env.optimal import RoundProblem, solve_algorithm1, solve_heterogeneous, solve_homogeneous
+from multispin_train.speed.highs import solve_highs
 from multispin_train.speed.slsqp import solve_slsqp
 
 LANES = (1, 16, 256, 1024, 4096)
@@ -38,6 +31,11 @@ REPETITIONS = 5
 SECONDS_PER_REPETITION = 0.2
 REFERENCE_ROUNDS = 16
 REFERENCE_USERS = (5, 20, 100)
+CERTIFIED_ROUNDS = 64
+# HiGHS alone knows integers as well, and takes its time: a few rounds, each up to a limit.
+HIGHS_USERS = (5, 20)
+HIGHS_ROUNDS = 4
+HIGHS_SECONDS = 10.0
 REFERENCES = ("SLSQP", "SLSQP with derivatives", "Algorithm 1, 100 x 100")
 TRAINING_LANES = (16, 256)
 TRAINING_STEPS = 64
@@ -214,6 +212,16 @@ def solvers() -> list[Measurement]:
                     )
                 )
     for users in REFERENCE_USERS:
+        problem = decision_problem(CERTIFIED_ROUNDS, users)
+        certify = partial(solve_heterogeneous, problem, certify=True)
+        proved = certify()
+        gap = np.max(proved.upper_bound / proved.objective - 1.0)
+        below = np.max(1.0 - solve_heterogeneous(problem).objective / proved.objective)
+        remark = f"{proved.goodput.mean():.2f} tok/s; largest gap {gap:.1e}; without proof at most {below:.1e} below"
+        name = f"solve_heterogeneous, certify=True, K = {users}, batch of {CERTIFIED_ROUNDS}"
+        measurements.append(_measure("decisions", name, "decisions/s", CERTIFIED_ROUNDS, certify, remark, block=1))
+    measurements += [highs(users) for users in HIGHS_USERS]
+    for users in REFERENCE_USERS:
         problem = decision_problem(REFERENCE_ROUNDS, users)
         ours = solve_heterogeneous(problem).goodput
         references: dict[str, Callable[[RoundProblem], FloatArray]] = {
@@ -231,6 +239,23 @@ def solvers() -> list[Measurement]:
             label = f"reference: {name}, K = {users}"
             measurements.append(_measure("decisions", label, "decisions/s", REFERENCE_ROUNDS, call, remark, block=1))
     return measurements
+
+
+def highs(users: int) -> Measurement:
+    """Decisions per second of HiGHS on the mixed-integer problem, timed once, and how far below the optimum it ends."""
+    problem = decision_problem(HIGHS_ROUNDS, users)
+    best = solve_heterogeneous(problem, certify=True).goodput
+    begin = time.perf_counter()
+    _, reached = solve_highs(problem, HIGHS_SECONDS)
+    rate = HIGHS_ROUNDS / (time.perf_counter() - begin)
+    below = max(np.max(1.0 - reached / best), 0.0)
+    remark = (
+        f"at most {HIGHS_SECONDS:g} s a round; {reached.mean():.2f} tok/s against the optimum's {best.mean():.2f}, "
+        f"at most {below:.1e} below"
+    )
+    return Measurement(
+        "decisions", f"reference: HiGHS, mixed-integer, K = {users}", rate, rate, rate, "decisions/s", remark
+    )
 
 
 def training() -> list[Measurement]:
@@ -296,109 +321,3 @@ def memory() -> list[Measurement]:
     return [
         Measurement("memory", "peak of make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")
     ]
-
-
-def measure_all(output: Path, progress: Progress) -> list[Measurement]:
-    """Takes every measurement, writes ``speed.json`` and ``speed.png`` and returns the measurements.
-
-    Args:
-        output: A new or empty folder, or one of an earlier run.
-        progress: Where progress is shown.
-
-    Raises:
-        FileExistsError: The folder holds something else.
-    """
-    claim_folder(output, {"command": "speed"})
-    # Measured requests are replayed with a pair that has some, and models write at their own speed.
-    drawn = [scenario for scenario in SCENARIOS if scenario not in ("trace", "live")]
-    jobs: list[Callable[[], Measurement | list[Measurement]]] = [
-        *(partial(vector_environment, lanes, users, "mobile") for users in USERS for lanes in LANES),
-        *(partial(vector_environment, 1024, 20, scenario) for scenario in drawn if scenario != "mobile"),
-        *(partial(random_number_floor, 1024, 20, scenario) for scenario in drawn),
-        *(partial(scalar_environment, scenario) for scenario in drawn),
-        cart_pole,
-        mobile_env,
-        solvers,
-        training,
-        memory,
-    ]
-    measurements: list[Measurement] = []
-    for job in progress.track(jobs, description="speed"):
-        found = job()
-        measurements += found if isinstance(found, list) else [found]
-    machine = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
-    document = {"machine": machine, "measurements": [asdict(measurement) for measurement in measurements]}
-    write_atomically(output / "speed.json", json.dumps(document, indent=2) + "\n")
-    _picture(output / "speed.png", measurements)
-    return measurements
-
-
-def ratios(measurements: Sequence[Measurement]) -> list[tuple[str, float]]:
-    """The comparisons that hold on any machine: one rate over another of the same run."""
-    rate = {measurement.name: measurement.rate for measurement in measurements}
-    pairs = [
-        (
-            "time of a step of mobile (1024 lanes, K = 20) over drawing its random numbers",
-            "floor: random numbers, mobile, 1024 lanes, K = 20",
-            "make_vec, mobile, 1024 lanes, K = 20",
-        ),
-        *(
-            (
-                f"solve_heterogeneous (batch of 1024) over {name}, K = {users}",
-                f"solve_heterogeneous, K = {users}, batch of 1024",
-                f"reference: {name}, K = {users}",
-            )
-            for users in REFERENCE_USERS
-            for name in REFERENCES
-        ),
-    ]
-    return [(text, rate[above] / rate[below]) for text, above, below in pairs]
-
-
-def tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """The measurements and the ratios, for the terminal."""
-    result = []
-    for section in dict.fromkeys(measurement.section for measurement in measurements):
-        table = _table(section, "", "median", "slowest", "fastest", "")
-        for measurement in (m for m in measurements if m.section == section):
-            rates = (f"{rate:,.0f}" for rate in (measurement.rate, measurement.low, measurement.high))
-            table.add_row(measurement.name, *rates, measurement.unit)
-            if measurement.remark:
-                table.add_row(f"[dim]  {measurement.remark}[/]")
-        result.append(table)
-    table = _table("ratios", "", "times")
-    for text, value in ratios(measurements):
-        table.add_row(text, f"{value:,.1f}")
-    return [*result, table]
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = new_table(title)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if 0 < place < 4 else "left")
-    return table
-
-
-def _picture(path: Path, measurements: Sequence[Measurement]) -> None:
-    rate = {measurement.name: measurement.rate for measurement in measurements}
-    figure, (environment, decisions) = new_figure(9.0, 4.6, columns=2)
-    for users, colour in zip(USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
-        values = [rate[f"make_vec, mobile, {lanes} lanes, K = {users}"] for lanes in LANES]
-        environment.loglog(LANES, values, "o-", color=colour, label=f"mobile, K = {users}")
-    floor = rate["floor: random numbers, mobile, 1024 lanes, K = 20"]
-    environment.axhline(floor, color="black", linestyle=":", label="its random numbers alone")
-    environment.set_xlabel("lanes")
-    environment.set_ylabel("user-steps per second")
-    environment.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
-    for rounds, marker in zip(SOLVER_BATCHES, ("s", "o"), strict=True):
-        for solve, colour in (("solve_homogeneous", "#4477aa"), ("solve_heterogeneous", "#ee6677")):
-            values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in SOLVER_USERS]
-            label = f"{solve.removeprefix('solve_')}, batch of {rounds}"
-            decisions.loglog(SOLVER_USERS, values, f"{marker}-", color=colour, label=label)
-    for name, colour in zip(REFERENCES, ("#ccbb44", "#997700", "#228833"), strict=True):
-        values = [rate[f"reference: {name}, K = {users}"] for users in REFERENCE_USERS]
-        decisions.loglog(REFERENCE_USERS, values, "^-", color=colour, label=name)
-    decisions.set_xlabel("users K")
-    decisions.set_ylabel("decisions per second")
-    decisions.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
-    save(figure, path)
