@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ from multispin_env.envs.actions import ActionCodec, check_action
 from multispin_env.optimal import RoundProblem, solve_heterogeneous
 
 # Both layers have two numbers a user: first all users' numbers of one kind, then those of the other.
-NUMBERS_PER_USER = 2
+ACTIONS_PER_USER = 2
 
 # The residual layer's reach. Between the rate observed and the low quantiles of the rate at upload on which cautious
 # controllers count lie factors up to about e^2; between a task's mean acceptance and that of one request, e^4 in odds.
@@ -26,11 +26,11 @@ RATE_REACH = 2.0
 ACCEPTANCE_REACH = 4.0
 
 
-def direct(actions: NDArray[np.float32], view: RoundView) -> Allocation:
+def direct(actions: ArrayLike, view: RoundView) -> Allocation:
     """The heterogeneous environment's own action: lengths, then bandwidth logits.
 
     Args:
-        actions: In [-1, 1], (lanes, 2 users).
+        actions: In [-1, 1], (num_envs, 2 users).
         view: The round.
     """
     return ActionCodec(view.config, "heterogeneous", "agent").decode(actions, view)
@@ -43,7 +43,7 @@ def residual(actions: ArrayLike, view: RoundView) -> Allocation:
     tasks' mean acceptances, on that of log-odds. Zeros are the heterogeneous controller.
 
     Args:
-        actions: In [-1, 1], (lanes, 2 users).
+        actions: In [-1, 1], (num_envs, 2 users).
         view: The round.
 
     Raises:
@@ -51,7 +51,7 @@ def residual(actions: ArrayLike, view: RoundView) -> Allocation:
         ValueError: Wrong shape, NaN, or a value outside [-1, 1].
     """
     num_envs, users = view.drafting_latency_s.shape
-    tilts = check_action(actions, (num_envs, NUMBERS_PER_USER * users))
+    tilts = check_action(actions, (num_envs, ACTIONS_PER_USER * users))
     mean = view.task_acceptance_mean
     # With zeros the factor is 1 and the denominator rounds to 1, so that the problem is the same to the last bit.
     problem = RoundProblem.from_view(
@@ -62,57 +62,63 @@ def residual(actions: ArrayLike, view: RoundView) -> Allocation:
     return solve_heterogeneous(problem).allocation
 
 
-LAYERS: dict[str, Callable[[NDArray[np.float32], RoundView], Allocation]] = {"direct": direct, "residual": residual}
+Layer: TypeAlias = Callable[[ArrayLike, RoundView], Allocation]
+# Actions in [-1, 1], (num_envs, 2 users), to allocations. Whatever is added here can be trained and played by its name.
+LAYERS: dict[str, Layer] = {"direct": direct, "residual": residual}
 
 
 def _space(num_users: int) -> spaces.Box:
-    return spaces.Box(-1.0, 1.0, (NUMBERS_PER_USER * num_users,), np.float32)
+    return spaces.Box(-1.0, 1.0, (ACTIONS_PER_USER * num_users,), np.float32)
 
 
-class ResidualAction(gym.ActionWrapper[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]):
-    """The scalar environment under :func:`residual` actions, (2 users,).
+class LayerAction(gym.ActionWrapper[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]):
+    """The scalar environment under the actions of a layer, (2 users,).
 
     Args:
         env: ``multispin_env/Heterogeneous-v0`` with ``bandwidth="agent"``, wrapped or not.
+        layer: The action layer.
     """
 
-    def __init__(self, env: gym.Env[NDArray[np.float32], NDArray[np.float32]]) -> None:
+    def __init__(self, env: gym.Env[NDArray[np.float32], NDArray[np.float32]], layer: Layer) -> None:
         super().__init__(env)
         system = env.unwrapped
         _check(system, MultiSpinEnv, env.action_space)
         assert isinstance(system, MultiSpinEnv)
         self._system = system
+        self._layer = layer
         self.action_space = _space(system.config.num_users)  # type: ignore[assignment]
 
     def action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """The environment's action that plays this one."""
-        tilts = check_action(action, (NUMBERS_PER_USER * self._system.config.num_users,))
-        return self._system.encode_action(residual(tilts[np.newaxis], self._system.round_view()))
+        numbers = check_action(action, (ACTIONS_PER_USER * self._system.config.num_users,))
+        return self._system.encode_action(self._layer(numbers[np.newaxis], self._system.round_view()))
 
 
-class VectorResidualAction(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only
-    """The vector environment under :func:`residual` actions, (lanes, 2 users), in any autoreset mode.
+class VectorLayerAction(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only
+    """The vector environment under the actions of a layer, (num_envs, 2 users), in any autoreset mode.
 
     Only actions change: observations, final ones included, pass through untouched.
 
     Args:
         env: ``multispin_env/Heterogeneous-v0`` with ``bandwidth="agent"``, made by ``make_vec``.
+        layer: The action layer.
     """
 
-    def __init__(self, env: VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]) -> None:
+    def __init__(self, env: VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]], layer: Layer) -> None:
         super().__init__(env)
         system = env.unwrapped
         _check(system, MultiSpinVectorEnv, env.single_action_space)
         assert isinstance(system, MultiSpinVectorEnv)
         self._system = system
+        self._layer = layer
         self.single_action_space = _space(system.config.num_users)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Plays one round in every lane; the step that resets ignores its actions, as the environment does."""
-        return self.env.step(self._system.encode_action(residual(actions, self._system.round_view())))
+        """Plays one round in every environment; the step that resets ignores its actions, as the environment does."""
+        return self.env.step(self._system.encode_action(self._layer(actions, self._system.round_view())))
 
 
 def _check(system: object, kind: type, action_space: gym.Space[Any]) -> None:
