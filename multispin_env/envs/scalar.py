@@ -43,20 +43,22 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
     ## Observation Space
 
-    `Box(0, high, (9 K,), float32)`: nine features, each for all users in order; number `f * K + k` is feature f of
-    user k.
+    `Box(0, high, (11 K,), float32)`: eleven features, each for all users in order; number `f * K + k` is feature f of
+    user k. (`multispin_env.core.round_features` lists them.)
 
     | f | Feature | Divided by | Bounds |
     |---|---|---|---|
     | 0 | drafting latency now | `drafting_latency_s` | 0 to its largest value |
     | 1 | spectral efficiency observed at the start of the round | 8 bit/s/Hz | 0 to 8 |
     | 2 | spectral efficiency at the gain averaged over fading | 8 bit/s/Hz | 0 to 8 |
-    | 3 | acceptance, mean of the user's task | 1 | 0 to 1 |
-    | 4 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
-    | 5 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
-    | 6 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
-    | 7 | draft length of the last round | `max_draft_length` | 0 to 1 |
-    | 8 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
+    | 3 | mean spectral efficiency of the last round's upload | 8 bit/s/Hz | 0 to 8 |
+    | 4 | Doppler shift as estimated; 0 where there is no estimate | 16 Hz | 0 to 100 |
+    | 5 | acceptance, mean of the user's task | 1 | 0 to 1 |
+    | 6 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
+    | 7 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
+    | 8 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
+    | 9 | draft length of the last round | `max_draft_length` | 0 to 1 |
+    | 10 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
 
     It is the protocol's `RoundView`, no more and no less; controllers read the same through `round_view()`.
 
@@ -73,8 +75,9 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
     ## Starting State
 
-    Every user draws a path gain, a device and a task, and begins the first request of its list; fading and shadowing
-    start in their stationary distributions, devices are rested.
+    Every user draws a path gain, a speed, a device and a task, and begins the first request of its list; fading and
+    shadowing start in their stationary distributions, devices are rested. From there on the channel is a function of
+    time, and what becomes of a draft one of its position in the request: the same whatever is decided.
 
     ## Episode End
 

@@ -77,7 +77,7 @@ def test_the_spaces_are_the_documented_boxes():
         env = gym.make(env_id, bandwidth=bandwidth)
         assert env.action_space == gym.spaces.Box(-1.0, 1.0, (numbers,), np.float32)
         assert isinstance(env.observation_space, gym.spaces.Box)
-        assert (env.observation_space.shape, env.observation_space.dtype) == ((180,), np.float32)
+        assert (env.observation_space.shape, env.observation_space.dtype) == ((220,), np.float32)
 
 
 def test_an_episode_is_two_hundred_rounds_by_default(world):
