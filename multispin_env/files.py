@@ -15,6 +15,7 @@ from multispin_env.config.validation import ConfigError, shown
 DEEPEST = 50
 # The longest integer of 64 bits; a float takes no more digits either.
 _MOST_DIGITS = 20
+_PARTIAL = ".tmp"
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -121,7 +122,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
             before is still there.
     """
     target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}{_PARTIAL}")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         with open(partial, "xb") as file:
@@ -135,6 +136,11 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is what :func:`write_atomically` leaves where it is killed: it never holds anything of worth."""
+    return path.name.startswith(".") and path.suffix == _PARTIAL
 
 
 def _check_depth_and_text(values: Any, name: str) -> None:

@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib import resources
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import yaml
@@ -15,31 +15,33 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from multispin_agents import AGENTS
-from multispin_agents.networks import Shape
+from multispin_agents import ACTIONS, AGENTS
+from multispin_agents.networks import NetworkConfig
 from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
-from multispin_env import SystemConfig
+from multispin_env import SCENARIOS, ConfigError, SystemConfig
+from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
 from multispin_env.envs.checks import check_choice
+from multispin_env.files import read_text
 from multispin_env.integrations.sb3 import SB3VecEnv
 
-# What may be nothing, and what is a share.
-_FROM_ZERO = ("discount", "gae_lambda", "entropy_weight", "value_weight")
-_AT_MOST_ONE = ("discount", "gae_lambda", "target_rate")
+# Sections and their values; whatever stands for a value is refused later, by its name.
+_DEEPEST = 4
+_FILES = Path(__file__).parent / "hyperparameters"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hyperparameters(ABC):
+class Hyperparameters(Checked, ABC):
     """What every algorithm's YAML file in ``hyperparameters`` sets; the comments there explain the values.
 
     Attributes:
-        frames: Rounds to train on, over all lanes.
-        lanes: Environments side by side.
-        rounds: Rounds of every lane in an update.
+        total_timesteps: Rounds to train on, over all environments.
+        num_envs: Environments side by side.
+        n_steps: Rounds of every environment in an update.
         updates_per_chunk: Updates between two evaluations.
         batch_size: Rounds in a gradient step.
         learning_rate: Adam's, at the start.
-        discount: Discount factor.
+        gamma: Discount factor.
         initial_std: Standard deviation of the first actions, of a range from -1 to 1.
         width: Units in a hidden layer.
 
@@ -47,38 +49,25 @@ class Hyperparameters(ABC):
         ValueError: A value is not a number or out of range.
     """
 
-    frames: int
-    lanes: int
-    rounds: int
-    updates_per_chunk: int
-    batch_size: int
-    learning_rate: float
-    discount: float
-    initial_std: float
-    width: int
-
-    def __post_init__(self) -> None:
-        kinds = get_type_hints(type(self))
-        for name, value in asdict(self).items():
-            number = isinstance(value, int if kinds[name] is int else int | float) and not isinstance(value, bool)
-            if kinds[name] is int:
-                fits, wanted = number and value >= 1, "an integer of at least 1"
-            else:
-                least, most = name in _FROM_ZERO, 1.0 if name in _AT_MOST_ONE else math.inf
-                fits = number and 0.0 <= value <= most and (least or value > 0.0) and math.isfinite(value)
-                wanted = f"a number {'of at least' if least else 'above'} 0" + (" and at most 1" if most == 1.0 else "")
-            if not fits:
-                raise ValueError(f"hyperparameter {name} must be {wanted}, got {value!r}")
+    total_timesteps: int = whole(1, 10**12)
+    num_envs: int = whole(1, 65_536)
+    n_steps: int = whole(1, 65_536)
+    updates_per_chunk: int = whole(1, 10**9)
+    batch_size: int = whole(2, 10**7)  # of a single round there is no spread to normalise advantages by
+    learning_rate: float = real(1e-9, 1.0)
+    gamma: float = real(0.0, 1.0)
+    initial_std: float = real(1e-6, 10.0)
+    width: int = whole(1, 4096)
 
     @property
-    def chunk_frames(self) -> int:
+    def chunk_timesteps(self) -> int:
         """Rounds between two evaluations."""
-        return self.lanes * self.rounds * self.updates_per_chunk
+        return self.num_envs * self.n_steps * self.updates_per_chunk
 
     @property
     def chunks(self) -> int:
-        """Number of chunks that ``frames`` make, at least one."""
-        return max(1, round(self.frames / self.chunk_frames))
+        """Number of chunks that ``total_timesteps`` make, at least one."""
+        return max(1, round(self.total_timesteps / self.chunk_timesteps))
 
     @property
     def log_interval(self) -> int:
@@ -86,7 +75,7 @@ class Hyperparameters(ABC):
         return 1
 
     @abstractmethod
-    def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
+    def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """A new agent, as :func:`make_agent` asks for one."""
 
 
@@ -95,34 +84,42 @@ class OnPolicyHyperparameters(Hyperparameters):
     """What PPO with and without memory have in common.
 
     Attributes:
-        epochs: Passes over an update's rounds.
+        n_epochs: Passes over an update's rounds.
         gae_lambda: Lambda of generalised advantage estimation.
         clip_range: PPO's clipping.
-        entropy_weight: Weight of the entropy bonus.
-        value_weight: Weight of the value loss.
+        ent_coef: Weight of the entropy bonus.
+        vf_coef: Weight of the value loss.
         max_grad_norm: Longest gradient.
     """
 
-    epochs: int
-    gae_lambda: float
-    clip_range: float
-    entropy_weight: float
-    value_weight: float
-    max_grad_norm: float
+    n_epochs: int = whole(1, 10_000)
+    gae_lambda: float = real(0.0, 1.0)
+    clip_range: float = real(1e-6, 10.0)
+    ent_coef: float = real(0.0, 1e3)
+    vf_coef: float = real(0.0, 1e3)
+    max_grad_norm: float = real(1e-6, 1e6)
 
-    def _arguments(self, shape: Shape, seed: int) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_envs * self.n_steps < 2:
+            raise ConfigError(
+                f"num_envs * n_steps, an update's rounds, must be at least 2, "
+                f"got num_envs={self.num_envs}, n_steps={self.n_steps}"
+            )
+
+    def _arguments(self, network: NetworkConfig, seed: int) -> dict[str, Any]:
         return {
-            "n_steps": self.rounds,
+            "n_steps": self.n_steps,
             "batch_size": self.batch_size,
-            "n_epochs": self.epochs,
+            "n_epochs": self.n_epochs,
             "learning_rate": self.learning_rate,
-            "gamma": self.discount,
+            "gamma": self.gamma,
             "gae_lambda": self.gae_lambda,
             "clip_range": self.clip_range,
-            "ent_coef": self.entropy_weight,
-            "vf_coef": self.value_weight,
+            "ent_coef": self.ent_coef,
+            "vf_coef": self.vf_coef,
             "max_grad_norm": self.max_grad_norm,
-            "policy_kwargs": {"shape": asdict(shape), "initial_std": self.initial_std},
+            "policy_kwargs": {"network_config": asdict(network), "initial_std": self.initial_std},
             "seed": seed,
             "device": "cpu",
         }
@@ -133,16 +130,16 @@ class PPOHyperparameters(OnPolicyHyperparameters):
     """PPO's.
 
     Attributes:
-        lessons: Rounds of its teacher that an agent with one learns from first.
-        lesson_epochs: Passes over these.
+        demonstrations: Rounds of its teacher that an agent with one clones first.
+        cloning_epochs: Passes over these.
     """
 
-    lessons: int
-    lesson_epochs: int
+    demonstrations: int = whole(1, 10**9)
+    cloning_epochs: int = whole(1, 10_000)
 
-    def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
+    def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """PPO."""
-        return PPO(AllocationPolicy, env, **self._arguments(shape, seed))
+        return PPO(AllocationPolicy, env, **self._arguments(network, seed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +150,11 @@ class RecurrentPPOHyperparameters(OnPolicyHyperparameters):
         memory: Units of a user's memory, or of all users' in an MLP.
     """
 
-    memory: int
+    memory: int = whole(1, 4096)
 
-    def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
+    def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """RecurrentPPO."""
-        return RecurrentPPO(RecurrentAllocationPolicy, env, **self._arguments(shape, seed))
+        return RecurrentPPO(RecurrentAllocationPolicy, env, **self._arguments(network, seed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,41 +163,41 @@ class SACHyperparameters(Hyperparameters):
 
     Attributes:
         gradient_steps: Gradient steps in an update.
-        buffer_rounds: Rounds that the replay buffer holds, over all lanes.
-        target_rate: Share by which the target critics follow at each step.
+        buffer_size: Rounds that the replay buffer holds, over all environments.
+        tau: Share by which the target critics follow at each step.
         target_std: Standard deviation of the actions to which the entropy's weight is steered.
-        initial_entropy_weight: That weight at the start; rewards are about 1.
+        initial_ent_coef: That weight at the start; rewards are about 1.
     """
 
-    gradient_steps: int
-    buffer_rounds: int
-    target_rate: float
-    target_std: float
-    initial_entropy_weight: float
+    gradient_steps: int = whole(1, 10_000)
+    buffer_size: int = whole(1, 10**9)
+    tau: float = real(1e-9, 1.0)
+    target_std: float = real(1e-6, 10.0)
+    initial_ent_coef: float = real(1e-9, 1e3)
 
     @property
     def log_interval(self) -> int:
-        """All lanes' episodes, which end together."""
-        return self.lanes
+        """All environments' episodes, which end together."""
+        return self.num_envs
 
-    def make_agent(self, env: SB3VecEnv, shape: Shape, seed: int) -> BaseAlgorithm:
+    def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """SAC."""
-        numbers = int(env.action_space.shape[0])  # type: ignore[index]
+        num_actions = int(env.action_space.shape[0])  # type: ignore[index]
         return SAC(
             SquashedAllocationPolicy,
             env,
             learning_rate=self.learning_rate,
-            buffer_size=self.buffer_rounds,
+            buffer_size=self.buffer_size,
             learning_starts=0,
             batch_size=self.batch_size,
-            tau=self.target_rate,
-            gamma=self.discount,
-            train_freq=self.rounds,
+            tau=self.tau,
+            gamma=self.gamma,
+            train_freq=self.n_steps,
             gradient_steps=self.gradient_steps,
-            ent_coef=f"auto_{self.initial_entropy_weight}",
+            ent_coef=f"auto_{self.initial_ent_coef}",
             # The entropy of independent Gaussians.
-            target_entropy=numbers * (math.log(self.target_std) + 0.5 * math.log(2.0 * math.pi * math.e)),
-            policy_kwargs={"shape": asdict(shape), "initial_std": self.initial_std},
+            target_entropy=num_actions * (math.log(self.target_std) + 0.5 * math.log(2.0 * math.pi * math.e)),
+            policy_kwargs={"network_config": asdict(network), "initial_std": self.initial_std},
             seed=seed,
             device="cpu",
         )
@@ -219,35 +216,86 @@ def load_hyperparameters(agent: str, sections: Sequence[str], changes: Mapping[s
     Args:
         agent: The algorithm.
         sections: Sections of its file, each of which overrides ``default`` and those before it, if the file has it: the
-            action layer, the scenario, and ``taught`` for agents with a teacher.
+            action layer, the scenario, and ``cloned`` for agents with a teacher.
         changes: Values to use in place of the file's.
 
     Raises:
-        ValueError: There is no such agent or hyperparameter.
+        ValueError: There is no such agent or hyperparameter, a value is out of range, or the file is wrong.
     """
     check_choice("agent", agent, AGENTS)
-    text = resources.files(__package__).joinpath("hyperparameters", f"{agent}.yaml").read_text(encoding="utf-8")
-    held = yaml.safe_load(text)
     kind = _KINDS[agent]
-    known = [item.name for item in fields(kind)]
-    for name in changes:
-        if name not in known:
-            raise ValueError(f"{agent} has no hyperparameter {name!r}; it has {', '.join(known)}")
+    held = read_sections(_FILES / f"{agent}.yaml", kind)
+    check_fields(agent, changes, [item.name for item in fields(kind)], [])
     values = dict(held["default"])
     for section in sections:
         values |= held.get(section, {})
     return kind(**values | dict(changes))
 
 
-def make_training_env(config: SystemConfig, layer: str, lanes: int) -> SB3VecEnv:
-    """Lanes of a system under an action layer and the reward of the long run, for stable-baselines3.
+def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str, Any]]:
+    """The sections of a YAML file of hyperparameters, each checked: ``default``, which is whole, and what replaces it.
+
+    Args:
+        path: The file.
+        kind: Whose hyperparameters they are.
+
+    Raises:
+        ValueError: The file cannot be read, lacks ``default``, or has a section or a hyperparameter that there is not,
+            or a value that is out of range; the message names the file, the section and the hyperparameter.
+    """
+    text = read_text(path)
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            place = f"{path}, line {event.start_mark.line + 1}"
+            if isinstance(event, yaml.AliasEvent):  # a few of them stand for gigabytes
+                raise ConfigError(f"{place}: must have no aliases, got *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ConfigError(f"{place}: must hold sections of values and nothing deeper")
+        _refuse_repeated_keys(path, yaml.compose(text, yaml.SafeLoader))
+        held = yaml.safe_load(text)
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(held, dict) or "default" not in held:
+        raise ConfigError(f"{path} must hold sections of hyperparameters, one of them default, got {shown(held)}")
+    rules = {item.name: item.metadata for item in fields(kind)}
+    known = ("default", *ACTIONS, *SCENARIOS, "cloned")
+    for section, values in held.items():
+        try:
+            check_choice("section", section, known)
+            if not isinstance(values, dict):
+                raise ConfigError(f"must hold hyperparameters and their values, got {shown(values)}")
+            check_fields("it", values, list(rules), list(rules) if section == "default" else [])
+            for name, value in values.items():
+                check_number(name, value, rules[name])
+        except ValueError as error:
+            raise ConfigError(f"{path}, section {shown(section)}: {error}") from error
+    return held
+
+
+def _refuse_repeated_keys(path: Path, node: Any) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise ConfigError(f"{path}, line {key.start_mark.line + 1}: {shown(key.value)} stands there twice")
+            seen.add(str(key.value))
+            _refuse_repeated_keys(path, value)
+
+
+def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3VecEnv:
+    """Environments of a system under an action layer and the reward of the long run, for stable-baselines3.
 
     Raises:
         ValueError: There is no such layer.
     """
+    check_choice("action", layer, tuple(LAYERS))
     env: Any = gym.make_vec(
         "multispin_env/Heterogeneous-v0",
-        num_envs=lanes,
+        num_envs=num_envs,
         autoreset_mode="SameStep",
         config=config.to_dict(),
         action=layer,
@@ -269,4 +317,4 @@ def make_agent(env: SB3VecEnv, config: SystemConfig, network: str, values: Hyper
         ValueError: There is no such network.
     """
     memory = values.memory if isinstance(values, RecurrentPPOHyperparameters) else 0
-    return values.make_agent(env, Shape.of(network, values.width, config, memory), seed)
+    return values.make_agent(env, NetworkConfig.of(network, values.width, config, memory), seed)

@@ -12,13 +12,15 @@ from torch.nn import functional
 from multispin_agents import NETWORKS
 from multispin_env import SystemConfig
 from multispin_env.config import RequestConfig
+from multispin_env.config.validation import Checked, whole
 from multispin_env.core.channel.base import SPECTRAL_EFFICIENCY_UNIT
 from multispin_env.core.equations import LN_2
+from multispin_env.envs.checks import check_choice
 
 # Numbers of a user in the observation, in what networks read of it, and in actions, `direct` or `residual`.
 NUM_FEATURES = 11
 NUM_INPUTS = 14
-NUMBERS_PER_USER = 2
+ACTIONS_PER_USER = 2
 
 # Typical values and spreads of a user's inputs in the presets: fixed, so that there are no statistics to carry along.
 _CENTRE = torch.tensor([1.0, 3.5, 4.0, -0.5, 5.0, 1.5, -0.2, 0.3, 0.8, 0.3, 1.5, 1.5, 2.0, 0.3])
@@ -30,12 +32,12 @@ _LEAST_STD = 1e-2
 _USUAL_USERS = 20.0
 
 
-# What an actor with memory remembers: an LSTM's hidden and cell state, each (1, lanes, memory of all users).
+# What an actor with memory remembers: an LSTM's hidden and cell state, each (1, num_envs, memory of all users).
 Memory: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkConfig(Checked):
     """What a network has to know of the system and of itself.
 
     Attributes:
@@ -47,28 +49,28 @@ class Shape:
         memory: Units of memory, of each user or, in an MLP, of all; 0 for an actor without.
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: There is no such kind, or a number is out of range.
     """
 
     network: str
-    num_users: int
-    width: int
-    tokens_high: int
-    max_draft_length: int
-    memory: int = 0
+    num_users: int = whole(1, 100_000)
+    width: int = whole(1, 4096)
+    tokens_high: int = whole(1, 1_000_000)
+    max_draft_length: int = whole(1, 10_000)
+    memory: int = whole(0, 4096, default=0)
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        check_choice("network", self.network, NETWORKS)
+        super().__post_init__()
 
     @classmethod
     def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0) -> Self:
-        """The shape of a network for a system."""
+        """The configuration of a network for a system."""
         return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length, memory)
 
     @classmethod
     def of_observations(cls, size: int) -> Self:
-        """The shape of an equivariant network for observations of so many numbers, in the units of the scenarios.
+        """A small equivariant network for observations of so many numbers, in the units of the scenarios.
 
         Raises:
             ValueError: They are no observations of :class:`~multispin_env.envs.MultiSpinEnv`.
@@ -79,7 +81,7 @@ class Shape:
         return cls("equivariant", size // NUM_FEATURES, 32, units["tokens_high"], units["max_draft_length"])
 
 
-def user_inputs(observation: Tensor, shape: Shape) -> Tensor:
+def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
     """What the observation says of each user, on scales that a network takes well, (batch, users, NUM_INPUTS).
 
     Per user: drafting latency; logarithms of the signal to noise ratio observed, long-term, and of their ratio;
@@ -90,20 +92,19 @@ def user_inputs(observation: Tensor, shape: Shape) -> Tensor:
 
     Args:
         observation: The environment's, (batch, 11 users).
-        shape: Its units.
+        config: Its units.
     """
     features = observation.reshape(len(observation), NUM_FEATURES, -1).unbind(1)
-    latency, observed, long_term, last_upload, doppler, mean, std, tested, accepted, last_length, last_accepted = (
-        features
-    )
+    latency, observed, long_term, last_upload, doppler, mean, std, *history = features
+    tested, accepted, last_length, last_accepted = history
     observed, long_term = (
         SPECTRAL_EFFICIENCY_UNIT * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)
     )
     log_snr, log_mean_snr = (torch.log(torch.expm1(LN_2 * efficiency)) for efficiency in (observed, long_term))
     # Before the first upload there is no such rate: as if it had been the one observed.
     last_upload = torch.where(last_upload > 0.0, SPECTRAL_EFFICIENCY_UNIT * last_upload, observed)
-    tested, accepted = shape.tokens_high * tested, shape.tokens_high * accepted
-    last_length, last_accepted = shape.max_draft_length * last_length, shape.max_draft_length * last_accepted
+    tested, accepted = config.tokens_high * tested, config.tokens_high * accepted
+    last_length, last_accepted = config.max_draft_length * last_length, config.max_draft_length * last_accepted
     running = (tested > 0).to(tested.dtype)
     rejected_last = running * (last_accepted < last_length - 0.5).to(tested.dtype)
     # The task's Beta prior in drafts; what is not spread at all is as good as known.
@@ -136,7 +137,7 @@ def _hidden(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
 
-class SetTrunk(nn.Module):
+class DeepSetsEncoder(nn.Module):
     """Encodes every user in the context of all of them: permuting the users permutes the output, and no more.
 
     Mean and maximum over the users, of which a round's tokens and duration are made, carry the context.
@@ -162,7 +163,7 @@ class SetTrunk(nn.Module):
         return functional.silu(functional.linear(encoded, mixer.weight[:, :width]) + shared)
 
 
-class PlainTrunk(nn.Module):
+class MLPEncoder(nn.Module):
     """Takes the users' inputs as one long vector: (batch, users, inputs) to (batch, 1, width)."""
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -180,51 +181,53 @@ class Actor(nn.Module):
     Equivariant actors have the same head, and the same LSTM with a memory of its own, for every user.
 
     Args:
-        shape: Of which kind and size.
+        config: Of which kind and size.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.shape = shape
-        alike = shape.network == "equivariant"
+        self.config = config
+        equivariant = config.network == "equivariant"
         self.trunk = (
-            SetTrunk(NUM_INPUTS, shape.width) if alike else PlainTrunk(shape.num_users * NUM_INPUTS, shape.width)
+            DeepSetsEncoder(NUM_INPUTS, config.width)
+            if equivariant
+            else MLPEncoder(config.num_users * NUM_INPUTS, config.width)
         )
-        self.memory = nn.LSTM(shape.width, shape.memory) if shape.memory else None
+        self.memory = nn.LSTM(config.width, config.memory) if config.memory else None
         self.head = self.new_head()
 
     def new_head(self) -> nn.Linear:
         """A last layer that starts near 0: a residual agent starts at the closed form."""
-        per_user = 1 if self.shape.network == "equivariant" else self.shape.num_users
-        head = nn.Linear(self.shape.width + self.shape.memory, per_user * NUMBERS_PER_USER)
+        per_user = 1 if self.config.network == "equivariant" else self.config.num_users
+        head = nn.Linear(self.config.width + self.config.memory, per_user * ACTIONS_PER_USER)
         with torch.no_grad():
             head.weight.mul_(0.01)
             head.bias.zero_()
         return head
 
-    def new_memory(self, lanes: int, num_users: int) -> Memory:
+    def new_memory(self, num_envs: int, num_users: int) -> Memory:
         """The memory before the first round."""
-        units = self.shape.memory * (num_users if self.shape.network == "equivariant" else 1)
-        return torch.zeros(1, lanes, units), torch.zeros(1, lanes, units)
+        units = self.config.memory * (num_users if self.config.network == "equivariant" else 1)
+        return torch.zeros(1, num_envs, units), torch.zeros(1, num_envs, units)
 
     def features(self, inputs: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
         """What the head reads, (batch, users or 1, units), and the memory after it.
 
         Args:
-            inputs: Of :func:`user_inputs`. With memory, lane after lane, each with its rounds in order.
-            memory: Before the first round of each lane; none for an actor without, or at the start of an episode.
+            inputs: Of :func:`user_inputs`. With memory, environment after environment, each with its rounds in order.
+            memory: Before the first round of each environment; none for an actor without, or as an episode starts.
         """
         features = self.trunk(inputs)
         if self.memory is None:
             return features, None
         batch, users, units = features.shape
         before = memory or self.new_memory(batch, inputs.shape[1])
-        lanes = before[0].shape[1]
-        # The LSTM wants (rounds, lanes x users, units).
-        rounds = features.reshape(lanes, -1, users * units).transpose(0, 1).reshape(-1, lanes * users, units)
-        recalled, after = self.memory(rounds, tuple(state.reshape(1, lanes * users, -1) for state in before))
-        recalled = recalled.reshape(-1, lanes, users * self.shape.memory).transpose(0, 1).reshape(batch, users, -1)
-        hidden, cell = (state.reshape(1, lanes, -1) for state in after)
+        num_envs = before[0].shape[1]
+        # The LSTM wants (rounds, num_envs x users, units).
+        rounds = features.reshape(num_envs, -1, users * units).transpose(0, 1).reshape(-1, num_envs * users, units)
+        recalled, after = self.memory(rounds, tuple(state.reshape(1, num_envs * users, -1) for state in before))
+        recalled = recalled.reshape(-1, num_envs, users * self.config.memory).transpose(0, 1).reshape(batch, users, -1)
+        hidden, cell = (state.reshape(1, num_envs, -1) for state in after)
         return torch.cat([features, recalled], dim=2), (hidden, cell)
 
     def mean_action(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
@@ -234,11 +237,11 @@ class Actor(nn.Module):
             observation: (batch, 11 users).
             memory: As for :meth:`features`.
         """
-        features, memory = self.features(user_inputs(observation, self.shape), memory)
-        return torch.tanh(numbers(self.head, features)), memory
+        features, memory = self.features(user_inputs(observation, self.config), memory)
+        return torch.tanh(flatten_actions(self.head, features)), memory
 
 
-def numbers(head: nn.Module, features: Tensor) -> Tensor:
+def flatten_actions(head: nn.Module, features: Tensor) -> Tensor:
     """A head's numbers, first all users' of one kind, then of the other, (batch, 2 users)."""
     return head(features).transpose(1, 2).flatten(1)
 
@@ -247,20 +250,22 @@ class Critic(nn.Module):
     """One number for a set of users, whatever their order (or, in an MLP, for their vector).
 
     Args:
-        shape: Of which kind and size.
+        config: Of which kind and size.
         inputs: Inputs of a user.
     """
 
-    def __init__(self, shape: Shape, inputs: int = NUM_INPUTS) -> None:
+    def __init__(self, config: NetworkConfig, inputs: int = NUM_INPUTS) -> None:
         super().__init__()
-        width = shape.width
-        self._alike = shape.network == "equivariant"
-        self.encoder = _hidden(inputs if self._alike else inputs * shape.num_users, width)
-        self.head = nn.Sequential(nn.Linear(2 * width if self._alike else width, width), nn.SiLU(), nn.Linear(width, 1))
+        width = config.width
+        self._equivariant = config.network == "equivariant"
+        self.encoder = _hidden(inputs if self._equivariant else inputs * config.num_users, width)
+        self.head = nn.Sequential(
+            nn.Linear(2 * width if self._equivariant else width, width), nn.SiLU(), nn.Linear(width, 1)
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, users, inputs) to (batch, 1)."""
-        if not self._alike:
+        if not self._equivariant:
             return self.head(self.encoder(inputs.flatten(1)))
         encoded = self.encoder(inputs)
         return self.head(torch.cat([encoded.mean(1), encoded.amax(1)], dim=1))
@@ -270,19 +275,19 @@ class ActorCritic(nn.Module):
     """An actor, and a critic of the state beside it, without memory.
 
     Args:
-        shape: Of which kind and size.
+        config: Of which kind and size.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.actor = Actor(shape)
-        self.critic = Critic(shape)
+        self.actor = Actor(config)
+        self.critic = Critic(config)
 
     def forward(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor, Memory | None]:
         """Mean actions, (batch, 2 users), values, (batch, 1), and the memory after them."""
-        inputs = user_inputs(observation, self.actor.shape)
+        inputs = user_inputs(observation, self.actor.config)
         features, memory = self.actor.features(inputs, memory)
-        return torch.tanh(numbers(self.actor.head, features)), self.critic(inputs), memory
+        return torch.tanh(flatten_actions(self.actor.head, features)), self.critic(inputs), memory
 
     def mean_action(self, observation: Tensor) -> Tensor:
         """The actions alone, of rounds that begin an episode."""
@@ -290,4 +295,4 @@ class ActorCritic(nn.Module):
 
     def value(self, observation: Tensor) -> Tensor:
         """The values alone."""
-        return self.critic(user_inputs(observation, self.actor.shape))
+        return self.critic(user_inputs(observation, self.actor.config))

@@ -21,7 +21,7 @@ INSTANTS_S = np.geomspace(0.05, 20.0, 40)
 
 
 def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArray) -> FloatArray:
-    """What a decision is worth in the long run, over the tokens of an average round, (lanes,).
+    """What a decision is worth in the long run, over the tokens of an average round, (num_envs,).
 
     It is the objective of :class:`baselines.stochastic.LongRun`, with the truth in place of beliefs where that takes
     luck out of the reward: expected tokens given the request's true acceptance, and, where the fading ages, the
@@ -31,7 +31,7 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
     Args:
         view: The round, with the truth.
         allocation: The decision.
-        latency_s: How long the round took, (lanes,); counts where the fading does not age.
+        latency_s: How long the round took, (num_envs,); counts where the fading does not age.
     """
     tokens = expected_tokens(view.acceptance_rate, allocation.draft_length)
     ages = view.csi != EXACT
@@ -60,7 +60,7 @@ class LongRunReward(VectorWrapper):  # without type parameters, which it has fro
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Plays one round in every lane."""
+        """Plays one round in every environment."""
         view = self._system.true_round_view()
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         # All environments end together; with same-step resets the round's own info is then the final one.

@@ -21,14 +21,14 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from multispin_agents.networks import (
+    ACTIONS_PER_USER,
     NUM_INPUTS,
-    NUMBERS_PER_USER,
     Actor,
     ActorCritic,
     Critic,
     Memory,
-    Shape,
-    numbers,
+    NetworkConfig,
+    flatten_actions,
     user_inputs,
 )
 
@@ -43,8 +43,10 @@ class AllocationPolicy(ActorCriticPolicy):
     number of users. The standard deviation is shared by the users, one for each kind of number.
 
     Args:
-        shape: The fields of a :class:`~multispin_agents.networks.Shape`. By default a small equivariant network in the
-            units of the scenarios: give it where the configuration changes ``tokens_high`` or ``max_draft_length``.
+        observation_space: As stable-baselines3 gives it.
+        network_config: The fields of a :class:`~multispin_agents.networks.NetworkConfig`. By default a small
+            equivariant network in the units of the scenarios: give it where the configuration changes ``tokens_high``
+            or ``max_draft_length``.
         initial_std: Standard deviation of the first actions.
         *arguments: As stable-baselines3 gives them.
         **options: Likewise.
@@ -54,25 +56,29 @@ class AllocationPolicy(ActorCriticPolicy):
         self,
         observation_space: spaces.Space[Any],
         *arguments: Any,
-        shape: dict[str, Any] | None = None,
+        network_config: dict[str, Any] | None = None,
         initial_std: float = 0.3,
         **options: Any,
     ) -> None:
-        self._shape = Shape.of_observations(spaces.flatdim(observation_space)) if shape is None else Shape(**shape)
+        self._network_config = (
+            NetworkConfig.of_observations(spaces.flatdim(observation_space))
+            if network_config is None
+            else NetworkConfig(**network_config)
+        )
         self._initial_std = initial_std
         # Not `super()`: sb3-contrib's recurrent policy, a base of ours with memory, would make LSTMs of its own.
         ActorCriticPolicy.__init__(self, observation_space, *arguments, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        self.network = ActorCritic(self._shape)
-        self.log_std = nn.Parameter(torch.full((NUMBERS_PER_USER,), self._initial_std).log())
+        self.network = ActorCritic(self._network_config)
+        self.log_std = nn.Parameter(torch.full((ACTIONS_PER_USER,), self._initial_std).log())
         options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(self.parameters(), **options)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
             **super()._get_constructor_parameters(),
-            "shape": asdict(self._shape),
+            "network_config": asdict(self._network_config),
             "initial_std": self._initial_std,
         }
 
@@ -109,7 +115,7 @@ class AllocationPolicy(ActorCriticPolicy):
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def _around(self, mean: Tensor) -> Distribution:
-        log_std = self.log_std.repeat_interleave(mean.shape[1] // NUMBERS_PER_USER)
+        log_std = self.log_std.repeat_interleave(mean.shape[1] // ACTIONS_PER_USER)
         return DiagGaussianDistribution(mean.shape[1]).proba_distribution(mean, log_std)
 
 
@@ -122,8 +128,8 @@ class RecurrentAllocationPolicy(AllocationPolicy, RecurrentActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        memory, _ = self.network.actor.new_memory(1, self._shape.num_users)
-        # Read by RecurrentPPO, to know how much there is to remember of a lane.
+        memory, _ = self.network.actor.new_memory(1, self._network_config.num_users)
+        # Read by RecurrentPPO, to know how much there is to remember of an environment.
         self.lstm_actor = SimpleNamespace(num_layers=1, hidden_size=memory.shape[2])  # type: ignore[assignment]
         self.lstm_hidden_state_shape = tuple(memory.shape)  # type: ignore[assignment]
 
@@ -160,8 +166,8 @@ class RecurrentAllocationPolicy(AllocationPolicy, RecurrentActorCriticPolicy):
 
 def _kept(memory: Any, episode_starts: Tensor) -> Memory:
     """The memory, empty where an episode starts. The buffer cuts sequences there: only their first round can be one."""
-    lanes = memory[0].shape[1]
-    kept = 1.0 - episode_starts.reshape(lanes, -1)[:, :1]
+    num_envs = memory[0].shape[1]
+    kept = 1.0 - episode_starts.reshape(num_envs, -1)[:, :1]
     return memory[0] * kept, memory[1] * kept
 
 
@@ -169,22 +175,24 @@ class SquashedActor(nn.Module):
     """SAC's actor: a Gaussian squashed by tanh, whose standard deviation is told from the state as its mean is.
 
     Args:
-        shape: Of which kind and size.
+        config: Of which kind and size.
         initial_std: Standard deviation of the first actions.
 
     Attributes:
-        last_log_std: Logarithms of the standard deviations of the last batch, before the squashing.
+        last_log_std: Logarithms of the standard deviations of the last batch, before the squashing; at first those
+            of the first actions.
     """
 
     optimizer: torch.optim.Optimizer
     last_log_std: Tensor
 
-    def __init__(self, shape: Shape, initial_std: float) -> None:
+    def __init__(self, config: NetworkConfig, initial_std: float) -> None:
         super().__init__()
-        self.actor = Actor(shape)
+        self.actor = Actor(config)
         self.spread = self.actor.new_head()
         with torch.no_grad():
             self.spread.bias.fill_(initial_std).log_()
+        self.last_log_std = self.spread.bias.detach().clone()
 
     def forward(self, observation: Tensor, deterministic: bool = False) -> Tensor:
         """Actions, (batch, 2 users)."""
@@ -201,8 +209,11 @@ class SquashedActor(nn.Module):
         self.train(mode)
 
     def _gaussian(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        features, _ = self.actor.features(user_inputs(observation, self.actor.shape))
-        mean, log_std = numbers(self.actor.head, features), numbers(self.spread, features).clamp(*_LOG_STD_RANGE)
+        features, _ = self.actor.features(user_inputs(observation, self.actor.config))
+        mean, log_std = (
+            flatten_actions(self.actor.head, features),
+            flatten_actions(self.spread, features).clamp(*_LOG_STD_RANGE),
+        )
         self.last_log_std = log_std.detach()
         return mean, log_std
 
@@ -214,20 +225,20 @@ class ActionCritics(nn.Module):
     """SAC's two critics of a state and its actions.
 
     Args:
-        shape: Of which kind and size.
+        config: Of which kind and size.
     """
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self._shape = shape
-        self.critics = nn.ModuleList([Critic(shape, NUM_INPUTS + NUMBERS_PER_USER) for _ in range(2)])
+        self._network_config = config
+        self.critics = nn.ModuleList([Critic(config, NUM_INPUTS + ACTIONS_PER_USER) for _ in range(2)])
 
     def forward(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """Values, (batch, 1) each."""
-        per_user = actions.reshape(len(actions), NUMBERS_PER_USER, -1).transpose(1, 2)
-        inputs = torch.cat([user_inputs(observation, self._shape), per_user], dim=2)
+        per_user = actions.reshape(len(actions), ACTIONS_PER_USER, -1).transpose(1, 2)
+        inputs = torch.cat([user_inputs(observation, self._network_config), per_user], dim=2)
         return tuple(critic(inputs) for critic in self.critics)
 
     def set_training_mode(self, mode: bool) -> None:
@@ -239,7 +250,7 @@ class SquashedAllocationPolicy(SACPolicy):
     """:class:`SquashedActor` and :class:`ActionCritics`, for SAC.
 
     Args:
-        shape: The fields of a :class:`~agents.networks.Shape`.
+        network_config: The fields of a :class:`~multispin_agents.networks.NetworkConfig`.
         initial_std: Standard deviation of the first actions.
         *arguments: As stable-baselines3 gives them.
         **options: Likewise.
@@ -247,8 +258,8 @@ class SquashedAllocationPolicy(SACPolicy):
 
     actor: SquashedActor  # type: ignore[assignment]
 
-    def __init__(self, *arguments: Any, shape: dict[str, Any], initial_std: float, **options: Any) -> None:
-        self._shape = Shape(**shape)
+    def __init__(self, *arguments: Any, network_config: dict[str, Any], initial_std: float, **options: Any) -> None:
+        self._network_config = NetworkConfig(**network_config)
         self._initial_std = initial_std
         super().__init__(*arguments, **options)
 
@@ -263,15 +274,15 @@ class SquashedAllocationPolicy(SACPolicy):
 
     def make_actor(self, features_extractor: Any = None) -> SquashedActor:  # type: ignore[override]
         """A new actor; features are its own."""
-        return SquashedActor(self._shape, self._initial_std)
+        return SquashedActor(self._network_config, self._initial_std)
 
     def make_critic(self, features_extractor: Any = None) -> ActionCritics:  # type: ignore[override]
         """New critics; features are their own."""
-        return ActionCritics(self._shape)
+        return ActionCritics(self._network_config)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
             **super()._get_constructor_parameters(),
-            "shape": asdict(self._shape),
+            "network_config": asdict(self._network_config),
             "initial_std": self._initial_std,
         }

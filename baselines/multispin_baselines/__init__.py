@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from multispin_baselines.knowledge import (
     Clairvoyant,
@@ -24,10 +25,24 @@ from multispin_baselines.paper import (
 from multispin_baselines.stochastic import LongRun, Stochastic
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
+from multispin_env.registration import check_new_name
 
-__all__ = ["CONTROLLERS", "Controller", "Margins", "Robust", "make_controller", "posterior_acceptance"]
+__all__ = [
+    "CONTROLLERS",
+    "REFERENCE_CONTROLLERS",
+    "Controller",
+    "ControllerFactory",
+    "Margins",
+    "Robust",
+    "make_controller",
+    "posterior_acceptance",
+    "register_controller",
+]
 
-CONTROLLERS: dict[str, Callable[[ModelPair], Controller]] = {
+ControllerFactory: TypeAlias = Callable[[ModelPair], Controller]
+
+# By name, in the order of tables; register_controller adds to them.
+CONTROLLERS: dict[str, ControllerFactory] = {
     "p2p": lambda pair: PointToPoint(),
     "centralized": lambda pair: Centralized(pair.server_drafting_latency_s),
     "fixed": lambda pair: Fixed(),
@@ -41,6 +56,28 @@ CONTROLLERS: dict[str, Callable[[ModelPair], Controller]] = {
     "long-run": lambda pair: LongRun(),
     "clairvoyant": lambda pair: Clairvoyant(),
 }
+
+
+# Those that every evaluation is compared with. Algorithm 1 is the heterogeneous optimum, many times slower, and the
+# stochastic optima take longer than all these together: they are asked for by name.
+REFERENCE_CONTROLLERS = tuple(name for name in CONTROLLERS if name not in ("algorithm1", "stochastic", "long-run"))
+
+
+def register_controller(name: str, factory: ControllerFactory) -> None:
+    """Makes a controller known by a name, to :func:`make_controller` and the commands of the same process.
+
+    Args:
+        name: Letters, digits and ``_.+-``, not taken yet.
+        factory: Makes a new one for a model pair.
+
+    Raises:
+        ValueError: The name is taken or has other characters.
+        TypeError: The factory cannot be called.
+    """
+    check_new_name("controller", name, CONTROLLERS, ", ".join(CONTROLLERS))
+    if not callable(factory):
+        raise TypeError(f"factory must be callable: model pair -> controller, got {factory!r}")
+    CONTROLLERS[name] = factory
 
 
 def make_controller(name: str, model_pair: str) -> Controller:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from multispin_baselines.aged import rate_quantile
 from multispin_baselines.beliefs import acceptance_belief
-from multispin_env import Allocation, RoundView
+from multispin_env import Allocation, ConfigError, RoundView
+from multispin_env.config.validation import check_number, shown
 from multispin_env.core import EXACT, TrueView
 from multispin_env.core.equations import FloatArray, expected_tokens, goodput
 from multispin_env.evaluation.controller import Controller
+from multispin_env.files import read_json
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
 
 
@@ -49,26 +50,55 @@ class Margins(NamedTuple):
 @lru_cache
 def tuned_margins(model_pair: str) -> Margins:
     """The margins that ``multispin tune`` found for a pair in ``mobile``; of a pair not tuned, llama2's."""
-    tuned = json.loads(resources.files(__package__).joinpath("margins.json").read_text(encoding="utf-8"))["margins"]
-    margins = tuned.get(model_pair, tuned["llama2"])
-    return Margins(margins["rate_quantile"], margins["posterior_weight"])
+    tuned = read_margins(Path(__file__).parent / "margins.json")
+    return tuned.get(model_pair, tuned["llama2"])
+
+
+def read_margins(path: Path) -> dict[str, Margins]:
+    """The margins in a file that ``multispin tune`` wrote, by model pair; llama2's are among them.
+
+    Raises:
+        ConfigError: The file cannot be read or holds something else; the message names the file and the place.
+    """
+    held = read_json(path)
+    tuned = held.get("margins") if isinstance(held, dict) else None
+    if not isinstance(tuned, dict) or "llama2" not in tuned:
+        raise ConfigError(f"{path}: margins must be an object of model pairs, llama2 among them, got {shown(tuned)}")
+    margins = {}
+    for pair, entry in tuned.items():
+        if not isinstance(entry, dict) or not {*Margins._fields} <= entry.keys():
+            raise ConfigError(
+                f"{path}: margins.{shown(pair)} must be an object with {' and '.join(Margins._fields)}, "
+                f"got {shown(entry)}"
+            )
+        try:
+            margins[pair] = Robust(Margins(**{name: entry[name] for name in Margins._fields})).margins
+        except ConfigError as error:
+            raise ConfigError(f"{path}: margins.{shown(pair)}: {error}") from error
+    return margins
+
+
+# A quantile of 0 or 1 of a rate is 0 or infinite.
+_QUANTILE = {"low": 1e-6, "high": 1.0 - 1e-6, "off": False, "integer": False}
+_WEIGHT = {"low": 0.0, "high": 1.0, "off": False, "integer": False}
 
 
 class Robust(Controller):
     """The heterogeneous optimum with two margins: a low quantile of the rate to come, and tempered acceptance.
 
     The rate at upload is the rate now after ageing for the drafting time that the plain optimum would choose.
+
+    Raises:
+        ConfigError: A margin is no number, or out of range.
     """
 
     name = "robust"
 
     def __init__(self, margins: Margins) -> None:
-        for field, value in margins._asdict().items():
-            if not 0.0 <= value <= 1.0 or (field == "rate_quantile" and not 0.0 < value < 1.0):
-                raise ValueError(
-                    f"{field} must be in {'(0, 1)' if field == 'rate_quantile' else '[0, 1]'}, got {value!r}"
-                )
-        self.margins = margins
+        self.margins = Margins(
+            float(check_number("rate_quantile", margins.rate_quantile, _QUANTILE)),
+            float(check_number("posterior_weight", margins.posterior_weight, _WEIGHT)),
+        )
 
     def act(self, view: RoundView) -> Allocation:
         """The optimum for the cautious estimates."""
@@ -92,7 +122,7 @@ class Clairvoyant(Controller):
     """
 
     name = "clairvoyant"
-    sees_truth = True
+    privileged = True
     num_alternations = 4
 
     def act(self, view: RoundView) -> Allocation:

@@ -56,7 +56,7 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
     order = np.argsort(ready_s, axis=1, kind="stable")
     deadline_s = np.take_along_axis(ready_s, order, axis=1)
     tokens = users + np.cumsum(np.take_along_axis(gain, order, axis=1), axis=1)
-    goodput = tokens / (deadline_s + problem.verification_latency_s)
+    goodput = tokens / (deadline_s + np.reshape(problem.verification_latency_s, (-1, 1)))
     goodput[deadline_s < per_token_s.max(axis=1, keepdims=True)] = -np.inf  # everybody drafts at least one
     best = np.argmax(goodput, axis=1)[:, np.newaxis]
     rank = np.empty_like(order)
@@ -99,7 +99,7 @@ class PointToPoint(Homogeneous):
 
     name = "p2p"
 
-    def system(self, config: SystemConfig) -> SystemConfig:
+    def transform_config(self, config: SystemConfig) -> SystemConfig:
         """A system of one user."""
         return config.updated({"num_users": 1})
 
@@ -119,7 +119,7 @@ class Centralized(Homogeneous):
     def __init__(self, server_drafting_latency_s: float) -> None:
         self._server_drafting_latency_s = server_drafting_latency_s
 
-    def system(self, config: SystemConfig) -> SystemConfig:
+    def transform_config(self, config: SystemConfig) -> SystemConfig:
         """A system of equal devices, each as slow as the server is for all, whose uploads (1 bit) take no time."""
         return config.updated(
             {
@@ -134,5 +134,6 @@ class Centralized(Homogeneous):
 def expected_goodput(problem: RoundProblem, allocation: Allocation) -> FloatArray:
     """Goodput of an allocation by eq. 13, whether or not its shares are the best ones, (lanes,)."""
     per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / allocation.bandwidth_share
-    latency_s = np.max(allocation.draft_length * per_token_s, axis=-1) + problem.verification_latency_s
+    latency_s = np.max(allocation.draft_length * per_token_s, axis=-1)
+    latency_s += problem.verification_s(allocation.draft_length)
     return np.sum(expected_tokens(problem.acceptance_rate, allocation.draft_length), axis=-1) / latency_s

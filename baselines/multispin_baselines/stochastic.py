@@ -42,6 +42,9 @@ _TINY = 1e-12
 # With known rates: latencies tried, over that of the closed form's answer, and halvings of the band's price.
 _LATENCIES = np.geomspace(0.5, 2.0, 25)
 _BISECTIONS = 30
+# The closed form's answer fills the band exactly at its own latency, and twice its lengths at twice that: without a
+# margin the last bits, which differ between versions of SciPy, would decide whether they fit.
+_FULL_BAND = 1.0 + 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -256,7 +259,7 @@ def _best(
     """Which of the plans is best in each lane, (lanes,), the plan, and its latency, (lanes,)."""
     latencies_s, shares = equalize_bandwidth(problem, lengths)
     drafts = np.take_along_axis(worth[np.newaxis], lengths[..., np.newaxis], axis=-1)[..., 0]
-    seconds = latencies_s + problem.verification_latency_s
+    seconds = latencies_s + problem.verification_s(lengths)
     values = [_value(*one, price) for one in zip(np.sum(drafts, axis=-1), seconds, strict=True)]
     best = np.argmax(values, axis=0)
     chosen = best, np.arange(len(best))
@@ -283,7 +286,7 @@ def _relaxed(problem: RoundProblem, worth: FloatArray, latency_s: FloatArray) ->
         price = np.sqrt(low * high)
         best = np.argmax(worth[..., 1:] - price[:, np.newaxis, np.newaxis] * share, axis=-1)
         used = np.sum(np.take_along_axis(share, best[..., np.newaxis], axis=-1)[..., 0], axis=-1)
-        low, high = np.where(used > 1.0, price, low), np.where(used > 1.0, high, price)
+        low, high = np.where(used > _FULL_BAND, price, low), np.where(used > _FULL_BAND, high, price)
     return lengths[np.argmax(worth[..., 1:] - high[:, np.newaxis, np.newaxis] * share, axis=-1)]
 
 

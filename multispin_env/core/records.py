@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from multispin_env.core.equations import FloatArray
 from multispin_env.core.streams import UIntArray
@@ -39,21 +39,17 @@ class Record(Generic[Samples]):
     """A periodic function of a real variable, linear between equidistant samples.
 
     Args:
-        samples: One period, 2^18 of them, real or complex. They are scaled so that the function's mean power is 1.
+        samples: One period, 2^18 of them, and the first one again.
         samples_per_unit: Samples to a unit of the variable.
 
     Attributes:
-        samples: They, and the first one again, in single precision.
+        samples: See above.
         samples_per_unit: See above.
         places_per_unit: Places, as :meth:`at` takes them, to a unit of the variable.
     """
 
     def __init__(self, samples: Samples, samples_per_unit: int) -> None:
-        # Over a straight line from a to b the mean power is (|a|^2 + |b|^2 + Re(a* b)) / 3.
-        following = np.roll(samples, -1)
-        power = np.mean(2.0 * np.abs(samples) ** 2 + (samples.conj() * following).real) / 3.0
-        scaled = np.append(samples, samples[0]) / np.sqrt(power)
-        self.samples = scaled.astype(np.complex64 if np.iscomplexobj(samples) else np.float32)
+        self.samples: Samples = samples
         self.samples_per_unit = samples_per_unit
         self.places_per_unit = float(samples_per_unit << _SUBSAMPLE_BITS)
 
@@ -75,7 +71,7 @@ def places(bits: UIntArray) -> PlaceArray:
     return (bits >> np.uint64(32)).astype(np.uint32)
 
 
-def places_passed(units: FloatArray, rate: ArrayLike) -> PlaceArray:
+def places_passed(units: FloatArray, rate: FloatArray) -> PlaceArray:
     """How many places so many units take at a rate of places a unit."""
     return (units * rate).astype(np.int64).astype(np.uint32)
 
@@ -92,7 +88,7 @@ def clarke() -> Record[NDArray[np.complex64]]:
     half = 0.5 * _FADING_SAMPLES / _LENGTH
     power = (np.arcsin(np.clip(line + half, -1.0, 1.0)) - np.arcsin(np.clip(line - half, -1.0, 1.0))) / np.pi
     coefficient = np.fft.ifft(np.sqrt(power) * _phasors(_LENGTH, 0), norm="forward")
-    return Record(coefficient, _FADING_SAMPLES)
+    return Record(_closed(coefficient).astype(np.complex64), _FADING_SAMPLES)
 
 
 @lru_cache(maxsize=1)
@@ -106,7 +102,15 @@ def gauss_markov() -> Record[Float32Array]:
     power = np.maximum(np.fft.rfft(correlation).real, 0.0)
     power[0] = 0.0
     samples = np.fft.irfft(np.sqrt(power) * _phasors(len(power), 1))
-    return Record(samples, _GAUSS_MARKOV_SAMPLES)
+    return Record(_closed(samples).real.astype(np.float32), _GAUSS_MARKOV_SAMPLES)
+
+
+def _closed(samples: NDArray[np.complex128] | FloatArray) -> NDArray[np.complex128]:
+    """The samples and the first one again, scaled so that the line between them has a mean power of 1."""
+    # Over a straight line from a to b it is (|a|^2 + |b|^2 + Re(a* b)) / 3.
+    following = np.roll(samples, -1)
+    power = np.mean(2.0 * np.abs(samples) ** 2 + (samples.conj() * following).real) / 3.0
+    return np.append(samples, samples[0]).astype(np.complex128) / np.sqrt(power)
 
 
 def _phasors(count: int, stream: int) -> NDArray[np.complex128]:

@@ -9,11 +9,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation
 from multispin_env.envs.checks import check_choice, check_options, check_seed
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
 from multispin_env.envs.system import BatchedSystem, RoundViewMixin, Step
-from multispin_env.rendering import RENDER_MODES, render_round
 
 
 class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -50,20 +51,22 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
     ## Observation Space
 
-    `Box(0, high, (9 K,), float32)`: nine features, each for all users in order; number `f * K + k` is feature f of
-    user k.
+    `Box(0, high, (11 K,), float32)`: eleven features, each for all users in order; number `f * K + k` is feature f of
+    user k. (`multispin_env.core.round_features` lists them.)
 
     | f | Feature | Divided by | Bounds |
     |---|---|---|---|
     | 0 | drafting latency now | `drafting_latency_s` | 0 to its largest value |
     | 1 | spectral efficiency observed at the start of the round | 8 bit/s/Hz | 0 to 8 |
     | 2 | spectral efficiency at the gain averaged over fading | 8 bit/s/Hz | 0 to 8 |
-    | 3 | acceptance, mean of the user's task | 1 | 0 to 1 |
-    | 4 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
-    | 5 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
-    | 6 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
-    | 7 | draft length of the last round | `max_draft_length` | 0 to 1 |
-    | 8 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
+    | 3 | mean spectral efficiency of the last round's upload | 8 bit/s/Hz | 0 to 8 |
+    | 4 | Doppler shift as estimated; 0 where there is no estimate | 16 Hz | 0 to 100 |
+    | 5 | acceptance, mean of the user's task | 1 | 0 to 1 |
+    | 6 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
+    | 7 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
+    | 8 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
+    | 9 | draft length of the last round | `max_draft_length` | 0 to 1 |
+    | 10 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
 
     It is the protocol's `RoundView`, no more and no less; controllers read the same through `round_view()`.
 
@@ -86,8 +89,9 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
     ## Starting State
 
-    Every user draws a path gain, a device and a task, and begins the first request of its list; fading and shadowing
-    start in their stationary distributions, devices are rested.
+    Every user draws a path gain, a speed, a device and a task, and begins the first request of its list; fading and
+    shadowing start in their stationary distributions, devices are rested. From there on the channel is a function of
+    time, and what becomes of a draft one of its position in the request: the same whatever is decided.
 
     ## Episode End
 
@@ -99,11 +103,13 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
     | Argument | Default | Allowed |
     |---|---|---|
     | `scenario` | `"paper"` | a name in `SCENARIOS`; `"trace"` needs a measured pair, `"live"` the extra `live` |
-    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, or the path of a pair's `.json` file |
+    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, a registered one, or the path of a pair's `.json` file |
     | `action` | `"direct"` | `"direct"`, `"lengths"` or `"residual"` |
     | `reward` | `"goodput"` | `"goodput"` or `"time-priced"` |
-    | `config` | `None` | a dict of `SystemConfig` fields to change, e.g. `{"num_users": 5}` |
+    | `config` | `None` | fields of `SystemConfig` to change, e.g. `{"num_users": 5}`, or a whole `SystemConfig` |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"` (needs matplotlib) |
+
+    A scenario or pair that a module of yours registers is named `"module:name"` in other processes.
 
     ## Version History
 
@@ -119,7 +125,7 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
         model_pair: str = "llama2",
         action: str = "direct",
         reward: str = "goodput",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | SystemConfig | None = None,
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from multispin_env.files import write_atomically
 
 # Paul Tol's bright scheme: told apart by the colour-blind and in print.
 COLOURS = {
@@ -25,6 +30,9 @@ COLOURS = {
     "clairvoyant": "#000000",
 }
 
+# Agents that are none of these take turns.
+_OTHERS = ("#ee7733", "#0077bb", "#33bbee", "#cc3311", "#009988", "#ee3377")
+
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,6 +45,12 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each of these: a known controller's own, and others for the rest."""
+    others = itertools.cycle(_OTHERS)
+    return {name: COLOURS.get(name) or next(others) for name in names}
+
+
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure in our style, and its axes row by row."""
     with mpl.rc_context(STYLE):
@@ -46,5 +60,11 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    figure.savefig(path)
+    """Creates or replaces a PNG.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    write_atomically(path, data.getvalue())

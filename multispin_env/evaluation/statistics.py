@@ -52,3 +52,9 @@ def interquartile_mean(values: ArrayLike) -> Estimate:
     resampled = sample[runs[:, :, np.newaxis], episodes[:, np.newaxis, :]].reshape(BOOTSTRAP_RESAMPLES, -1)
     low, high = np.quantile(stats.trim_mean(resampled, 0.25, axis=1), (0.025, 0.975))
     return Estimate(middle, float(low), float(high))
+
+
+def paired_gain(values: ArrayLike, others: ArrayLike) -> Estimate:
+    """Interquartile mean of ``value / other - 1`` over pairs of the same seed, with its interval."""
+    ratios = np.asarray(values, dtype=np.float64) / np.asarray(others, dtype=np.float64)
+    return interquartile_mean(ratios - 1.0)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.bandwidth import equalize
-from multispin_env.optimal.point import Point, solution
-from multispin_env.optimal.problem import RoundProblem, Solution, common_shape, real_array
-from multispin_env.optimal.rows import LARGEST_ACCEPTANCE, SMALLEST_ACCEPTANCE, Rows
+from multispin_env.optimal.batch import LARGEST_ACCEPTANCE, SMALLEST_ACCEPTANCE, ProblemBatch
+from multispin_env.optimal.candidate import Candidate, solution
+from multispin_env.optimal.checks import common_shape, real_array
+from multispin_env.optimal.problem import RoundProblem, Solution
 
 _THEOREM_NEWTON_STEPS = 4
 # Below this the series for y is exact to rounding, while Newton's residual would cancel.
 _SERIES_LIMIT = 1e-4
-_MAX_SEARCH_STEPS = 60
-# Goodput is flat at its maximum, so this leaves an error of about its square; no integer is missed by it.
-_LENGTH_TOLERANCE = 1e-6
-_ROUNDING = 1e-12
 
 
 def optimal_draft_length(
@@ -61,75 +56,51 @@ def optimal_draft_length(
 def solve_homogeneous(problem: RoundProblem) -> Solution:
     """The best common draft length, and the bandwidth that equalises the users' latency (Lemma 1, Theorem 1).
 
-    Goodput is a sum of concave functions of the length over an affine one, hence unimodal: the best integer is beside
-    the real maximiser. Theorem 1 at the users' mean acceptance starts the search for that; it is already the answer
-    where all users share one acceptance rate.
+    The band's split does not depend on the length, and the objective is unimodal in it: concave value over, or less,
+    convex time. So bisection over the integers finds the optimum, also where Theorem 1 has no closed form: for users of
+    several acceptance rates, weights and prices.
 
     Args:
-        problem: The round or rounds, per-user fields of shape ``(..., users)``.
+        problem: The round or rounds.
 
     Returns:
-        The exact optimum over common integer lengths. ``upper_bound`` is the goodput of the best common real length.
+        The exact optimum over common integer lengths; ``upper_bound`` equals ``objective``.
+
+    Raises:
+        TypeError: The problem is not a ``RoundProblem``.
     """
-    rows = Rows.of(problem)
-    common = common_length(rows)
-    point = Point.at(rows, np.broadcast_to(common.length, rows.drafting_s.shape))
-    relaxed = rows.tokens(common.real_length).sum(axis=0) / (
-        common.real_length * common.per_token_s + rows.verification_s
-    )
-    return solution(problem, point, np.maximum(relaxed, point.goodput) * (1.0 + _ROUNDING))
+    batch = ProblemBatch.of(problem)
+    length, _ = common_length(batch)
+    best = Candidate.at(batch, np.broadcast_to(length, batch.drafting_s.shape))
+    return solution(problem, best, best.objective)
 
 
-class CommonLength(NamedTuple):
-    """The optimum over common lengths, one per column of ``Rows``.
+def common_length(batch: ProblemBatch) -> tuple[FloatArray, FloatArray]:
+    """The best common integer length and the latency per token theta of Lemma 1, both of shape ``(rows,)``."""
+    theta_s, _ = equalize(batch.upload_s, batch.drafting_s)
+    num_users = batch.drafting_s.shape[0]
+    value_batch = batch.spread()
 
-    Attributes:
-        length: Best integer, shape ``(rows,)``.
-        real_length: Best real number, shape ``(rows,)``.
-        per_token_s: Equalised latency per token, theta, shape ``(rows,)``.
-    """
+    def objective(length: FloatArray) -> FloatArray:
+        duration_s = length * theta_s + batch.verification_s
+        if batch.per_token_s is not None and batch.free_drafted is not None:
+            duration_s = duration_s + batch.per_token_s * np.maximum(num_users * length - batch.free_drafted, 0.0)
+        return batch.objective(value_batch.value(length).sum(axis=0), duration_s)
 
-    length: FloatArray
-    real_length: FloatArray
-    per_token_s: FloatArray
-
-
-def common_length(rows: Rows) -> CommonLength:
-    """Solves a batch in the solvers' form; see ``solve_homogeneous``."""
-    theta_s, _ = equalize(rows.upload_s, rows.drafting_s)
-    real_length = _real_common_length(rows, theta_s)
-    below = np.floor(real_length)
-    above = np.minimum(below + 1.0, rows.max_length)
-    goodput_below = rows.tokens(below).sum(axis=0) / (below * theta_s + rows.verification_s)
-    goodput_above = rows.tokens(above).sum(axis=0) / (above * theta_s + rows.verification_s)
-    return CommonLength(np.where(goodput_above > goodput_below, above, below), real_length, theta_s)
-
-
-def _real_common_length(rows: Rows, theta_s: FloatArray) -> FloatArray:
-    """Maximises ``sum_k E_k(L) / (L theta + T_ver)`` over real L in [1, L_max], per column."""
-    longest = float(rows.max_length)
-    mean_acceptance = np.maximum(1.0 + rows.negated_rejection.mean(axis=0), SMALLEST_ACCEPTANCE)
-    length = _stationary_length(np.log(mean_acceptance), rows.verification_s / theta_s - 1.0).clip(1.0, longest)
-    # The derivative's numerator falls with L. A Newton step that leaves the bracket is replaced by its midpoint; the
-    # bracket reaches past the ends so that a step may land on them.
-    low = np.full_like(length, 0.5)
-    high = np.full_like(length, longest + 0.5)
-    for _ in range(_MAX_SEARCH_STEPS):
-        duration_s = length * theta_s + rows.verification_s
-        slope = rows.token_slope(length)
-        rise = slope.sum(axis=0) * duration_s - theta_s * rows.tokens(length).sum(axis=0)
-        slope *= rows.log_acceptance
-        rising = rise > 0.0
-        low = np.where(rising, length, low)
-        high = np.where(rising, high, length)
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            newton = (length - rise / (slope.sum(axis=0) * duration_s)).clip(1.0, longest)
-        inside = (newton > low) & (newton < high)
-        step = np.where(inside, newton, 0.5 * (low + high)).clip(1.0, longest) - length
-        length = length + step
-        if ((np.abs(step) <= _LENGTH_TOLERANCE) | (high <= 1.0) | (low >= longest)).all():
-            break
-    return length
+    if batch.token_price is not None and batch.time_price is None:
+        # A negative ratio improves with time, so that ratios of both signs have several maxima.
+        lengths = np.arange(batch.min_length, batch.max_length + 1.0)
+        objectives = [objective(np.full((1, theta_s.size), length))[0] for length in lengths]
+        return lengths[np.argmax(objectives, axis=0)], theta_s
+    low = np.full(theta_s.shape, float(batch.min_length))
+    high = np.full(theta_s.shape, float(batch.max_length))
+    for _ in range((batch.max_length - batch.min_length).bit_length()):
+        middle = np.floor(0.5 * (low + high))
+        here, longer = objective(np.stack([middle, np.minimum(middle + 1.0, high)]))
+        rising = longer > here
+        low = np.where(rising, np.minimum(middle + 1.0, high), low)
+        high = np.where(rising, high, middle)
+    return low, theta_s
 
 
 def _stationary_length(log_acceptance: FloatArray, excess: FloatArray) -> FloatArray:

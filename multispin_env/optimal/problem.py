@@ -3,79 +3,151 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
-from numbers import Integral
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multispin_env.core.equations import Allocation, FloatArray
+from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
 from multispin_env.core.view import RoundView
+from multispin_env.optimal.checks import common_shape, integer, real_array
+
+# Least and greatest value of each field: far beyond anything physical, and such that nothing computed from them leaves
+# the range of floating-point numbers.
+_PER_USER = {
+    "drafting_latency_s": (0.0, 1e6),
+    "spectral_efficiency": (1e-15, 1e12),
+    "acceptance_rate": (0.0, 1.0),
+    "weight": (0.0, 1e9),
+    "token_price": (0.0, 1e9),
+}
+_PER_ROUND = {
+    "payload_bits": (1e-6, 1e15),
+    "bandwidth_hz": (1e-6, 1e15),
+    "verification_latency_s": (1e-12, 1e9),
+    "verification_per_token_s": (0.0, 1e6),
+    "verification_free_tokens": (0.0, 1e9),
+    "time_price": (0.0, 1e15),
+}
+_LONGEST_DRAFT = 10_000
 
 
 class Solution(NamedTuple):
     """A solver's answer, batched like the problem.
 
     Attributes:
-        allocation: Draft lengths and bandwidth shares, both of shape ``(..., users)``.
-        goodput: Expected sum goodput of that allocation in tokens per second, shape ``(...)``.
-        upper_bound: A goodput that no allocation of the solver's kind exceeds (one common length for
-            ``solve_homogeneous``, any lengths for ``solve_heterogeneous``), the value of the problem with real-valued
-            lengths, shape ``(...)``. NaN where a solver certifies nothing.
+        allocation: Draft lengths and bandwidth shares, both of shape ``(..., users)``. A user who drafts nothing has no
+            share; the others' are positive and sum to 1.
+        goodput: Expected sum goodput of that allocation in tokens per second (eq. 13), shape ``(...)``. Every token
+            counts alike here, whatever the weights and prices.
+        upper_bound: An ``objective`` that no allocation of the solver's kind exceeds (one common length for
+            ``solve_homogeneous``, any lengths for ``solve_heterogeneous``), shape ``(...)``. Equal to ``objective``
+            where that is proved optimal. NaN where a solver certifies nothing.
+        objective: What was maximised, shape ``(...)``: the weighted net tokens per second, or, with a time price, the
+            weighted net tokens less the price of the round's duration (see ``RoundProblem``). It equals ``goodput``
+            where no weight or price is given.
     """
 
     allocation: Allocation
     goodput: FloatArray
     upper_bound: FloatArray
+    objective: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RoundProblem:
-    """One round's allocation problem, or a batch of them: choose lengths and bandwidths to maximise eq. 13.
+    """One round's allocation problem, or a batch of them: choose lengths and bandwidths for the best objective.
 
-    The three per-user fields take anything that NumPy reads as real numbers, and are broadcast to a common float64
-    shape ``(..., users)``: a field that is the same for all rounds or all users may be given once.
+    With ``T_ma`` as in eq. 13 and ``T_ver(L) = verification_latency_s + verification_per_token_s *
+    max(0, sum_k (L_k + 1) - verification_free_tokens)`` the objective is
+
+        ``sum_k (w_k E[N_k | L_k] - c_k L_k) / (T_ma + T_ver(L))``,
+
+    or, with a time price, the numerator less ``time_price`` times the denominator. Without weights, prices and time per
+    verified token it is the goodput of eq. 13.
+
+    Per-user fields are broadcast to a common shape ``(..., users)``, per-round fields to its leading part ``(...)``: a
+    number holds for all, and an array of 5 bandwidths with 20 users' latencies of shape ``(20,)`` makes 5 problems of
+    20 users. All are float64 arrays of these shapes afterwards.
 
     Attributes:
-        drafting_latency_s: Time in which each user drafts one token, T_k^S, at least 0.
-        spectral_efficiency: Each user's uplink rate per hertz, r_k in bit/s/Hz, above 0.
-        acceptance_rate: Probability that a token drafted by the user is accepted, alpha_k in [0, 1].
-        payload_bits: Upload per drafted token, Q_tok, above 0.
-        bandwidth_hz: Band that the users share, B, above 0.
-        verification_latency_s: Time of the batched verification, T_ver, above 0.
-        max_draft_length: Longest draft allowed, L_max, an integer from 1.
+        drafting_latency_s: Per user: time to draft one token, T_k^S, 0 to 1e6.
+        spectral_efficiency: Per user: uplink rate per hertz, r_k in bit/s/Hz, 1e-15 to 1e12.
+        acceptance_rate: Per user: probability that a drafted token is accepted, alpha_k, 0 to 1.
+        payload_bits: Per round: upload per drafted token, Q_tok, 1e-6 to 1e15.
+        bandwidth_hz: Per round: band that the users share, B, 1e-6 to 1e15.
+        verification_latency_s: Per round: time of the batched verification, T_ver, 1e-12 to 1e9.
+        max_draft_length: Longest draft, L_max, the same for all, an integer from 1 to 10 000.
+        min_draft_length: Shortest draft, an integer from 0 to ``max_draft_length``. With 0 a user can sit out: it
+            uploads nothing and still gains the server's own token.
+        weight: Per user: what a token gained is worth, w_k, 0 to 1e9.
+        token_price: Per user: what drafting and sending a token costs, c_k, 0 to 1e9, in the unit of ``weight``.
+        verification_per_token_s: Per round: time for each verified token beyond the free ones, 0 to 1e6.
+        verification_free_tokens: Per round: tokens of the batch, the server's own included, whose verification takes no
+            time of its own, 0 to 1e9.
+        time_price: Per round: what a second costs, 0 to 1e15; None to maximise the ratio.
 
     Raises:
-        TypeError: A field is not of real numbers, or ``max_draft_length`` is not an integer.
-        ValueError: A value is out of its range, infinite or NaN, there is no user, or the shapes do not broadcast.
+        TypeError: A field is not of real numbers, or a draft length is not an integer.
+        ValueError: A value is out of its range, infinite or NaN, there is no user, the shapes do not broadcast, or the
+            ratio is negative for all lengths, so that a longer round would always be better.
     """
 
     drafting_latency_s: FloatArray
     spectral_efficiency: FloatArray
     acceptance_rate: FloatArray
-    payload_bits: float
-    bandwidth_hz: float
-    verification_latency_s: float
+    payload_bits: FloatArray | float
+    bandwidth_hz: FloatArray | float
+    verification_latency_s: FloatArray | float
     max_draft_length: int
+    min_draft_length: int = 1
+    weight: FloatArray | float = 1.0
+    token_price: FloatArray | float = 0.0
+    verification_per_token_s: FloatArray | float = 0.0
+    verification_free_tokens: FloatArray | float = 0.0
+    time_price: FloatArray | float | None = None
 
     def __post_init__(self) -> None:
-        per_user = {
-            "drafting_latency_s": real_array("drafting_latency_s", self.drafting_latency_s, low=0.0),
-            "spectral_efficiency": real_array("spectral_efficiency", self.spectral_efficiency, above=0.0),
-            "acceptance_rate": real_array("acceptance_rate", self.acceptance_rate, low=0.0, high=1.0),
-        }
-        shape = common_shape(per_user)
-        if not shape or shape[-1] == 0:
-            raise ValueError(f"the last axis must hold at least one user, but the fields have the common shape {shape}")
-        for name, values in per_user.items():
-            object.__setattr__(self, name, values if values.shape == shape else np.broadcast_to(values, shape))
-        for name in ("payload_bits", "bandwidth_hz", "verification_latency_s"):
-            number = real_array(name, getattr(self, name), above=0.0)
-            if number.ndim:
-                raise ValueError(f"{name} must be a single number, got an array of shape {number.shape}")
-            object.__setattr__(self, name, float(number))
-        object.__setattr__(self, "max_draft_length", positive_integer("max_draft_length", self.max_draft_length))
+        per_user = {name: self._field(name, limits) for name, limits in _PER_USER.items()}
+        names = (name for name in _PER_ROUND if getattr(self, name) is not None)
+        per_round = {name: self._field(name, _PER_ROUND[name]) for name in names}
+        users_shape = common_shape(per_user)
+        if not users_shape or users_shape[-1] == 0:
+            raise ValueError(
+                f"the last axis of the per-user fields must hold at least one user, but their common shape is "
+                f"{users_shape}"
+            )
+        leading = common_shape(
+            {"the per-user fields without their last axis": np.broadcast_to(0.0, users_shape[:-1]), **per_round},
+            meaning="the leading shape (...)",
+        )
+        for shape, fields in (((*leading, users_shape[-1]), per_user), (leading, per_round)):
+            for name, values in fields.items():
+                object.__setattr__(self, name, values if values.shape == shape else np.broadcast_to(values, shape))
+        longest = integer("max_draft_length", self.max_draft_length, low=1, high=_LONGEST_DRAFT)
+        object.__setattr__(self, "max_draft_length", longest)
+        shortest = integer("min_draft_length", self.min_draft_length, low=0, high=longest)
+        object.__setattr__(self, "min_draft_length", shortest)
+        self._refuse_negative_ratio()
+
+    def _field(self, name: str, limits: tuple[float, float]) -> FloatArray:
+        return real_array(name, getattr(self, name), low=limits[0], high=limits[1])
+
+    def _refuse_negative_ratio(self) -> None:
+        if self.time_price is not None or self.min_draft_length == 0 or not np.any(self.token_price):
+            return
+        # The net value of a user's draft is concave in its length: it rises up to the last token worth its price.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            last = np.floor(np.log(np.divide(self.token_price, self.weight)) / np.log(self.acceptance_rate))
+        last = np.where(self.acceptance_rate == 1.0, np.where(self.weight > self.token_price, np.inf, 0.0), last)
+        length = np.nan_to_num(last).clip(self.min_draft_length, self.max_draft_length)
+        most = np.sum(self.weight * expected_tokens(self.acceptance_rate, length) - self.token_price * length, axis=-1)
+        if np.any(most < 0.0):
+            where = tuple(int(index[0]) for index in np.nonzero(most < 0.0))
+            raise ValueError(
+                f"token_price must leave some lengths a net value of at least 0 where no time_price is given: in round "
+                f"{where} the most is {most[where]:g}; lower it, allow min_draft_length=0, or give a time_price"
+            )
 
     @classmethod
     def from_view(
@@ -102,47 +174,19 @@ class RoundProblem:
             payload_bits=config.payload_bits,
             bandwidth_hz=config.bandwidth_hz,
             verification_latency_s=config.verification_latency_s,
+            verification_per_token_s=config.verification_per_token_s,
+            verification_free_tokens=config.verification_free_tokens,
             max_draft_length=config.max_draft_length,
         )
 
     @property
     def full_band_upload_s(self) -> FloatArray:
         """Time to upload one token over the whole band, ``q_k = Q_tok / (B r_k)``, shape ``(..., users)``."""
-        return self.payload_bits / (self.bandwidth_hz * self.spectral_efficiency)
+        per_hertz_s = np.asarray(self.payload_bits / self.bandwidth_hz)
+        return per_hertz_s[..., np.newaxis] / self.spectral_efficiency
 
-
-def real_array(
-    name: str, values: ArrayLike, *, low: float = -inf, above: float = -inf, high: float = inf
-) -> FloatArray:
-    """Converts to float64 and refuses whatever is not finite, below ``low``, not ``above``, or over ``high``."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must hold real numbers: {error}") from error
-    if array.size:
-        # NaN passes through min and max and fails every comparison, so two passes check everything.
-        smallest, largest = array.min(), array.max()
-        if not (smallest >= low and smallest > above and largest <= high and -inf < smallest and largest < inf):
-            admitted = np.isfinite(array) & (array >= low) & (array > above) & (array <= high)
-            lower = f"above {above:g}" if above > -inf else f"at least {low:g}"
-            upper = f" and at most {high:g}" if high < inf else ""
-            raise ValueError(f"{name} must be finite, {lower}{upper}, got {array[~admitted].flat[0]}")
-    return array
-
-
-def positive_integer(name: str, value: int) -> int:
-    """Refuses whatever is not an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)
-
-
-def common_shape(arrays: dict[str, FloatArray]) -> tuple[int, ...]:
-    """Shape to which the named arrays broadcast."""
-    try:
-        return np.broadcast(*arrays.values()).shape
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"shapes do not broadcast to (..., users): {shapes}") from None
+    def verification_s(self, draft_length: ArrayLike) -> FloatArray:
+        """``T_ver(L)`` in seconds for lengths that broadcast against ``(..., users)``."""
+        tokens = np.sum(np.broadcast_arrays(draft_length, self.acceptance_rate)[0] + 1.0, axis=-1)
+        beyond = np.maximum(tokens - self.verification_free_tokens, 0.0)
+        return self.verification_latency_s + self.verification_per_token_s * beyond

@@ -37,9 +37,11 @@ def check_same_tokens(
     """Whether the tokenizers give every token the same number.
 
     Raises:
-        ValueError: They do not; the first such token is named.
+        ValueError: They do not, and the first such token is named, or they have none.
     """
     ours, theirs = draft.get_vocab(), target.get_vocab()
+    if not theirs:
+        raise ValueError(f"target {target_name!r} cannot be used: its tokenizer has no tokens")
     if ours == theirs:
         return
     token = min(token for token in {*ours, *theirs} if ours.get(token) != theirs.get(token))

@@ -172,9 +172,10 @@ def _gguf(file: Path) -> dict[str, str]:
 
 
 def _load(loader: Any, role: str, name: Path | str, **arguments: Any) -> Any:
+    place = _locate(role, name)
     try:
         # Whatever a folder holds, none of its code is run; nor is a user at a terminal asked whether it may be.
-        return loader.from_pretrained(**_locate(role, name), trust_remote_code=False, **arguments)
+        return loader.from_pretrained(**place, trust_remote_code=False, **arguments)
     except OSError as error:
         causes = _causes(error)
         if any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):

@@ -77,7 +77,7 @@ def test_the_spaces_are_the_documented_boxes():
         env = gym.make(env_id, action=action)
         assert env.action_space == gym.spaces.Box(-1.0, 1.0, (numbers,), np.float32)
         assert isinstance(env.observation_space, gym.spaces.Box)
-        assert (env.observation_space.shape, env.observation_space.dtype) == ((180,), np.float32)
+        assert (env.observation_space.shape, env.observation_space.dtype) == ((220,), np.float32)
 
 
 def test_an_episode_is_two_hundred_rounds_by_default(world):
@@ -262,7 +262,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
             ValueError,
             r"SystemConfig.num_users must be an integer in \[1, 100000\], got 0",
         ),
-        ({"config": 5}, ValueError, "config must be a dict of SystemConfig's fields, got 5"),
+        ({"config": 5}, ValueError, "config must be a SystemConfig or a dict of its fields, got 5"),
     ],
 )
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])

@@ -1,14 +1,28 @@
 """Action layers and the long-run reward, in both environments and through the stable-baselines3 adapter."""
 
+from contextlib import closing
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from multispin_agents.layers import ACCEPTANCE_REACH, RATE_REACH, ResidualAction, VectorResidualAction, direct, residual
+from multispin_agents.algorithms import make_training_env
+from multispin_agents.cloning import collect_demonstrations
+from multispin_agents.layers import (
+    ACCEPTANCE_REACH,
+    LAYERS,
+    RATE_REACH,
+    LayerAction,
+    VectorLayerAction,
+    direct,
+    residual,
+)
+from multispin_agents.networks import Actor, NetworkConfig
+from multispin_agents.policy import LearnedController
 from multispin_agents.rewards import LongRunReward, long_run_reward
 from multispin_baselines import make_controller
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from multispin_env import Allocation
+from multispin_env import Allocation, RoundView, Simulator, make_config
 from multispin_env.core.equations import expected_tokens
 from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous
@@ -63,8 +77,8 @@ def test_direct_is_the_environment_s_own_action() -> None:
 
 
 def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episodes() -> None:
-    ours = SB3VecEnv(VectorResidualAction(vector_env(autoreset_mode="SameStep")))
-    theirs = DummyVecEnv([lambda: ResidualAction(gym.make(ID, scenario="mobile", config=SMALL))] * LANES)
+    ours = SB3VecEnv(VectorLayerAction(vector_env(autoreset_mode="SameStep"), residual))
+    theirs = DummyVecEnv([lambda: LayerAction(gym.make(ID, scenario="mobile", config=SMALL), residual)] * LANES)
     assert ours.action_space == theirs.action_space
     ours.seed(11)
     theirs.seed(11)
@@ -85,7 +99,7 @@ def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episode
 
 
 def test_the_environment_plays_the_layer_s_allocation() -> None:
-    env = VectorResidualAction(vector_env())
+    env = VectorLayerAction(vector_env(), residual)
     env.reset(seed=2)
     rng = np.random.default_rng(1)
     for _ in range(5):
@@ -101,12 +115,12 @@ def test_the_environment_plays_the_layer_s_allocation() -> None:
 
 def test_other_environments_and_actions_are_refused() -> None:
     with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
-        VectorResidualAction(gym.make_vec("multispin_env/Homogeneous-v0", num_envs=2))
+        VectorLayerAction(gym.make_vec("multispin_env/Homogeneous-v0", num_envs=2), residual)
     with pytest.raises(ValueError, match='must be heterogeneous with bandwidth="agent"'):
-        ResidualAction(gym.make(ID, bandwidth="optimal"))
+        LayerAction(gym.make(ID, bandwidth="optimal"), residual)
     with pytest.raises(TypeError, match="must be a MultiSpinEnv, got PendulumEnv"):
-        ResidualAction(gym.make("Pendulum-v1"))
-    env = VectorResidualAction(vector_env())
+        LayerAction(gym.make("Pendulum-v1"), residual)
+    env = VectorLayerAction(vector_env(), residual)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"of shape \(3, 8\) \(num_envs, numbers\), got shape \(3, 4\)"):
         env.step(np.zeros((3, 4), dtype=np.float32))
@@ -150,3 +164,29 @@ def test_where_nothing_is_hidden_the_reward_is_tokens_less_the_price_of_seconds(
     rewards = long_run_reward(view, decided, np.full(LANES, 0.3))
     wanted = (tokens - per_round * 0.3 / average.latency_s) / (average.goodput * average.latency_s)
     assert np.allclose(rewards, wanted)
+
+
+def test_a_registered_layer_is_the_one_that_is_trained_and_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timid(actions: np.ndarray, view: RoundView) -> Allocation:
+        """Equal shares, and drafts of one token: whatever the numbers say."""
+        shape = view.drafting_latency_s.shape
+        return Allocation(np.ones(shape, dtype=np.int64), np.full(shape, 1.0 / shape[1]))
+
+    monkeypatch.setitem(LAYERS, "timid", timid)
+    config = make_config("mobile", config=SMALL)
+    played = []
+    for seed in (0, 1):
+        with closing(make_training_env(config, "timid", LANES)) as env:
+            env.seed(0)
+            env.reset()
+            played.append(env.step(actions(np.random.default_rng(seed)))[0])
+    assert np.array_equal(*played)
+    policy = LearnedController("mine", Actor(NetworkConfig.of("equivariant", 8, config)), "timid", config)
+    simulator = Simulator(config, 2)
+    simulator.reset([np.random.default_rng(seed) for seed in range(2)])
+    assert np.all(policy.act(simulator.view()).draft_length == 1)
+    with pytest.raises(ValueError, match="action, to learn from a teacher, must be one of 'direct', 'residual', got"):
+        collect_demonstrations(make_controller("robust", "llama2"), config, "timid", 64, seed=0)
+    for unknown in ("mine", "Timid"):
+        with pytest.raises(ValueError, match=f"action must be one of .*'timid', got '{unknown}'"):
+            make_training_env(config, unknown, LANES)

@@ -1,12 +1,21 @@
 """Controllers: what each of them promises, through the environment that agents use."""
 
 import itertools
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from multispin_baselines import CONTROLLERS, Controller, Margins, Robust, make_controller, posterior_acceptance
-from multispin_baselines.knowledge import tuned_margins
+from multispin_baselines import (
+    CONTROLLERS,
+    Controller,
+    Margins,
+    Robust,
+    make_controller,
+    posterior_acceptance,
+    register_controller,
+)
+from multispin_baselines.knowledge import read_margins, tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
 
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
@@ -28,11 +37,11 @@ def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_every_controller_plays_every_scenario_through_the_environment(name: str, world: dict[str, str]) -> None:
     controller = make_controller(name, "qwen3.5")
-    config = controller.system(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
+    config = controller.transform_config(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
     env.reset(seed=1)
     for _ in range(6):
-        allocation = controller.act(env.true_round_view() if controller.sees_truth else env.round_view())
+        allocation = controller.act(env.true_round_view() if controller.privileged else env.round_view())
         played = env.decode_action(env.encode_action(allocation))
         assert np.array_equal(played.draft_length, allocation.draft_length)
         assert np.allclose(played.bandwidth_share, allocation.bandwidth_share, rtol=0, atol=1e-6)
@@ -132,8 +141,8 @@ def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_ba
 
 def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:
     config = make_config("paper")
-    assert make_controller("p2p", "llama2").system(config).num_users == 1
-    central = simulator(make_controller("centralized", "llama2").system(config), 2)
+    assert make_controller("p2p", "llama2").transform_config(config).num_users == 1
+    central = simulator(make_controller("centralized", "llama2").transform_config(config), 2)
     shape = (2, config.num_users)
     outcome = central.step(Allocation(np.full(shape, 3), np.full(shape, 1.0 / config.num_users)))
     assert np.all(outcome.upload_s < 1e-3)
@@ -145,9 +154,9 @@ def test_bad_requests_say_what_is_allowed() -> None:
         make_controller("oracle", "llama2")
     with pytest.raises(ValueError, match=r"model_pair must be one of llama2, .*\.json file, got 'gpt'"):
         make_controller("fixed", "gpt")
-    with pytest.raises(ValueError, match=r"rate_quantile must be in \(0, 1\), got 0.0"):
+    with pytest.raises(ValueError, match=r"rate_quantile must be a finite number in \[1e-06, 0.999999\], got 0.0"):
         Robust(Margins(0.0, 0.5))
-    with pytest.raises(ValueError, match=r"posterior_weight must be in \[0, 1\], got 2.0"):
+    with pytest.raises(ValueError, match=r"posterior_weight must be a finite number in \[0, 1\], got 2.0"):
         Robust(Margins(0.1, 2.0))
     assert tuned_margins("another-pair") == tuned_margins("llama2")
     with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
@@ -157,3 +166,45 @@ def test_bad_requests_say_what_is_allowed() -> None:
 def test_names_are_the_registry_s() -> None:
     made: dict[str, Controller] = {name: make_controller(name, "llama2") for name in CONTROLLERS}
     assert {name: controller.name for name, controller in made.items()} == {name: name for name in CONTROLLERS}
+
+
+def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multispin_baselines.CONTROLLERS", dict(CONTROLLERS))
+    register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    assert type(make_controller("mine", "llama2")) is type(make_controller("fixed", "llama2"))
+    with pytest.raises(ValueError, match="there is a controller 'mine' already"):
+        register_controller("mine", lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(ValueError, match="there is a controller 'heterogeneous' already"):
+        register_controller("heterogeneous", lambda pair: make_controller("fixed", pair.name))
+    for name in ("", "two words", "module:Class", "../fixed"):
+        with pytest.raises(ValueError, match="name must be of letters"):
+            register_controller(name, lambda pair: make_controller("fixed", pair.name))
+    with pytest.raises(TypeError, match="factory must be callable"):
+        register_controller("other", make_controller("fixed", "llama2"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "margins must be an object of model pairs, llama2 among them, got None"),
+        ("[]", "margins must be an object"),
+        ("", "is empty"),
+        ('{"margins": {}}', "margins must be an object of model pairs"),
+        ('{"margins": {"llama2": 0.5}}', "'llama2' must be an object with rate_quantile and posterior_weight, got 0.5"),
+        ('{"margins": {"llama2": {"rate_quantile": 0.5}}}', "'llama2' must be an object with rate_quantile and"),
+        ('{"margins": {"llama2": {"rate_quantile": "low", "posterior_weight": 0}}}', "'llama2': rate_quantile must be"),
+        (
+            '{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_weight": 2}}}',
+            "'llama2': posterior_weight must be",
+        ),
+        ('{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_we', "line 1"),
+        ('{"margins": ' + 10_000 * "[", "nested deeper"),
+        ('{"margins": {"llama2": {"rate_quantile": ' + 400 * "1" + ', "posterior_weight": 2}}}', "digits"),
+    ],
+)
+def test_margins_that_are_none_are_named(content: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "margins.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as raised:
+        read_margins(file)
+    assert str(raised.value).startswith(str(file))

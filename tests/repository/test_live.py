@@ -210,9 +210,9 @@ def test_users_keep_their_tasks_and_ask_the_same_whatever_is_decided():
 
 
 def test_a_prompt_that_comes_again_is_answered_otherwise():
-    simulator = started(requests={"prompts_per_user": 1})
+    simulator = started(episode_rounds=40, requests={"prompts_per_user": 1})
     texts = {}
-    for passages, _ in played(simulator, np.full((12, 3), 6)):
+    for passages, _ in played(simulator, np.full((40, 3), 6)):
         for user, passage in enumerate(passages):
             if passage.ended:
                 texts.setdefault((user, passage.prompt), []).append(passage.text)

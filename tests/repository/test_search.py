@@ -1,6 +1,8 @@
 """The search for hyperparameters: it goes on after an interruption, and leaves what `fit` can use."""
 
 import csv
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,8 @@ from multispin_train.cli import main
 from multispin_train.fit import training as fit
 from rich.progress import Progress
 
-GIVEN = {"lanes": 8, "width": 8, "batch_size": 16}
-TASK = fit.Training(
-    scenario="mobile", model_pair="llama2", config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN
-)
-WANTED = search.Search(TASK, 256)
+GIVEN = {"num_envs": 8, "width": 8, "batch_size": 16}
+WANTED = search.Search(config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN, total_timesteps=256)
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +25,7 @@ def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def searched(path: Path, trials: int) -> dict[str, object]:
     with Progress(disable=True) as progress:
-        return search.search(WANTED, trials, path, progress)
+        return search.run_search(WANTED, trials, path, progress)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -37,7 +36,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, calls = search.fit, []
+    run, calls = search.train, []
 
     def interrupted(*arguments: object) -> object:
         calls.append(arguments)
@@ -45,7 +44,7 @@ def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(search, "fit", interrupted)
+    monkeypatch.setattr(search, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         searched(tmp_path, 3)
     assert len(rows(tmp_path)) == 1
@@ -73,12 +72,12 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
         worse.append(1)
         found = []
         for number in range(1, search.EVALUATIONS + 1):
-            frames = number * training.values().chunk_frames
+            frames = number * training.values().chunk_timesteps
             found.append(fit.CurveRow("seed0", frames, 1.0, 1.0, 1.0, -float(len(worse)), 0.1))
             on_evaluation(found[-1])
         return found
 
-    monkeypatch.setattr(search, "fit", falling)
+    monkeypatch.setattr(search, "train", falling)
     monkeypatch.setattr(search.shutil, "rmtree", lambda path: None)
     searched(tmp_path, 3)
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned", "pruned"]
@@ -87,9 +86,9 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_what_is_searched_are_hyperparameters_and_holds_what_the_files_say(agent: str) -> None:
-    wanted = search.Search(fit.Training(scenario="thermal", model_pair="llama2", agent=agent), 1000)
+    wanted = search.Search(scenario="thermal", agent=agent, total_timesteps=1000)
     current = wanted.training({}).values()
-    assert "discount" in wanted.space()
+    assert "gamma" in wanted.space()
     for name, values in wanted.space().items():
         value = getattr(current, name)
         if isinstance(values, search.Between):
@@ -103,14 +102,56 @@ def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pyt
         "--config",
         '{"num_users": 3, "episode_rounds": 5}',
         "--hyperparameters",
-        '{"lanes": 8, "width": 8, "batch_size": 8}',
+        '{"num_envs": 8, "width": 8, "batch_size": 8}',
     ]
-    arguments = ["search", "--frames", "64", *small, "--output", str(tmp_path / "run")]
+    arguments = ["search", "--total-timesteps", "64", *small, "--output", str(tmp_path / "run")]
     assert main([*arguments, "--trials", "1"]) == 0
     assert "mobile:" in capsys.readouterr().out
     assert main([*arguments, "--agent", "sac", "--trials", "1"]) == 2
     assert "holds results for another agent" in " ".join(capsys.readouterr().err.split())
     assert main([*arguments, "--trials", "0"]) == 2
-    assert "trials must be at least 1, got 0" in capsys.readouterr().err
-    assert main(["search", "--frames", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "frames must be at least 1, got 0" in capsys.readouterr().err
+    assert "trials must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert main(["search", "--total-timesteps", "0", "--output", str(tmp_path / "new")]) == 2
+    assert "total_timesteps must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+
+
+def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path) -> None:
+    best = searched(tmp_path, 1)
+    journal = tmp_path / "optuna.journal"
+    whole = journal.read_text(encoding="utf-8")
+    journal.write_text(whole + whole.splitlines()[-1][:40], encoding="utf-8")
+    assert searched(tmp_path, 1) == best
+    assert journal.read_text(encoding="utf-8").startswith(whole)
+    lines = whole.splitlines(keepends=True)
+    wider = whole.replace('\\"high\\": 0.01', '\\"high\\": 0.1')
+    for content, message in (
+        ("[]\n", "entry 1: must be an object"),
+        ("null\n" + whole, "entry 1: must be an object"),
+        ("".join([lines[0], "{\n", *lines[1:]]), "entry 2: line 1"),
+        (10_000 * "[" + "\n", "must not be nested deeper"),
+        ('{"op_code": ' + 400 * "9" + "}\n", "digits"),
+        ('{"op_code": 99}\n', "is not the journal of a search of ours"),
+        ("{}\n", "is not the journal of a search of ours"),
+        (wider, "trial 0 is not of this search's space"),
+        (whole.replace("learning_rate", "lucky_number"), "trial 0 is not of this search's space"),
+    ):
+        journal.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=message) as raised:
+            searched(tmp_path, 1)
+        assert str(raised.value).startswith(str(journal))
+    journal.write_text(whole, encoding="utf-8")
+    assert searched(tmp_path, 1) == best
+
+
+def test_a_prepared_journal_runs_nothing(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path / 'it-ran'}",)
+
+    searched(tmp_path, 1)
+    pickled = pickle.dumps(Payload())
+    for name in ("optuna.journal", "best.yaml", "trials.csv", "optuna.journal.snapshot", "optuna.journal.pkl"):
+        (tmp_path / name).write_bytes(pickled)
+    with pytest.raises(ValueError, match=r"optuna\.journal"):
+        searched(tmp_path, 1)
+    assert not (tmp_path / "it-ran").exists()

@@ -279,6 +279,11 @@ def test_numbers_with_gaps_reach_the_last_token_and_skip_those_that_are_none(tmp
         assert np.flatnonzero(distributions.min(axis=0)).tolist() == [0, 1, 7, 9]
 
 
+def test_a_tokenizer_without_tokens_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"target .*its tokenizer has no tokens"):
+        load_pair(folder_of(tmp_path / "draft", {"a": 0}), folder_of(tmp_path / "target", {}))
+
+
 def test_an_end_that_the_target_cannot_write_is_refused(tmp_path):
     tokens = {f"w{number}": number for number in range(30)}
     target = folder_of(tmp_path / "target", tokens, "w25", vocab_size=20)

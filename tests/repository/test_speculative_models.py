@@ -42,7 +42,7 @@ def test_tokenizers_that_differ_are_refused(tmp_path):
 
 def test_a_model_that_is_not_there_is_named(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"draft '.*empty' must hold config.json or one GGUF file, got 0 GGUF"):
+    with pytest.raises(FileNotFoundError, match=r"^draft '.*empty' must hold config.json or one GGUF file, got 0 GGUF"):
         load_pair(tmp_path / "empty", TINY / "target")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(FileNotFoundError, match=r"target must be a folder, .* got the file .*notes.txt"):

@@ -110,3 +110,22 @@ def test_replays_of_the_tiny_pair_accept_as_live_decoding_does():
     error = np.sqrt(sum(mean.var() / count for mean in means))
     assert means[0].mean() == pytest.approx(means[1].mean(), abs=3.0 * error)
     assert error < 0.2
+
+
+def test_a_target_that_loses_its_numbers_in_mid_text_is_not_recorded_as_accepting():
+    pair = tiny_pair()
+    draft, target = (pair.reader(network, 1) for network in (pair.draft, pair.target))
+    calls = []
+
+    def spoil(module, arguments, logits):
+        calls.append(1)
+        return logits * float("nan") if len(calls) > 4 else logits
+
+    handle = pair.target.lm_head.register_forward_hook(spoil)
+    try:
+        with pytest.raises(
+            ValueError, match=r"^target .* has no distribution: .* got nan, in text 0, behind token \d+"
+        ):
+            record(draft, target, [pair.encode("def f")], [np.random.default_rng(0)], Payload(), frozenset(), 20)
+    finally:
+        handle.remove()

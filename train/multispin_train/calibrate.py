@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 from multispin_baselines import Controller, make_controller
 from multispin_baselines.paper import Centralized, expected_goodput
+from rich.console import Console
 from rich.progress import Progress
 from scipy import optimize
 
 from multispin_env import PAPER_PAIRS, SystemConfig
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
+from multispin_env.files import write_atomically
 from multispin_env.optimal import RoundProblem
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
+from multispin_train.display import CommandProgress
 from multispin_train.paper.values import PAPER_VALUES, PaperValue
 
 # Independent systems and channels that expectations are averaged over, the same for every candidate constant.
@@ -37,11 +40,30 @@ def mean_goodput(model_pair: str, scheme: str, config: SystemConfig) -> float:
 
 
 def _mean_goodput(controller: Controller, config: SystemConfig) -> float:
-    view = independent_rounds(controller.system(config), DRAWS)
+    view = independent_rounds(controller.transform_config(config), DRAWS)
     return float(np.mean(expected_goodput(RoundProblem.from_view(view), controller.act(view))))
 
 
-def calibrate(output: Path, progress: Progress) -> dict[str, Any]:
+def calibrate(output: Path) -> None:
+    """Fits the constants that the paper does not print.
+
+    Fits the power to noise ratio and each pair's drafting latencies to figures 6 to 8, prints them with the residuals
+    and writes calibration.json. The presets hold the committed fit.
+
+    Example: multispin calibrate --output runs/calibration
+
+    Args:
+        output: A new folder, or one of an earlier run.
+
+    Raises:
+        FileExistsError: The folder holds something else.
+    """
+    console = Console()
+    with CommandProgress(console) as progress:
+        console.print_json(data=fit_constants(output, progress))
+
+
+def fit_constants(output: Path, progress: Progress) -> dict[str, Any]:
     """Fits p/N0 and each pair's T^S jointly, then each pair's server drafting latency, and writes ``calibration.json``.
 
     The squared logarithms of ours over the paper's, all quantities weighing the same, are minimised by Nelder-Mead from
@@ -104,7 +126,7 @@ def calibrate(output: Path, progress: Progress) -> dict[str, Any]:
             }
         )
     fit["residuals"] = residuals
-    (output / "calibration.json").write_text(json.dumps(fit, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "calibration.json", json.dumps(fit, indent=2) + "\n")
     return fit
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 import numpy as np
-from multispin_baselines import Controller, make_controller
+import tyro
+from multispin_baselines import CONTROLLERS, Controller, make_controller
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
 from multispin_env import Simulator, SystemConfig, make_config
-from multispin_env.config import LiveConfig
+from multispin_env.config import LiveConfig, real, whole
 from multispin_env.core import RoundOutcome
 from multispin_env.core.requests import GenerationState
 from multispin_env.profiles import load_model_pair
+from multispin_train.options import MOST, CheckedOptions, Model, one_of
 
 ACCEPTED, CORRECTION, BONUS = "accepted", "correction", "bonus"
 STYLES = {ACCEPTED: "green", CORRECTION: "bold red", BONUS: "bold cyan"}
@@ -31,50 +33,46 @@ PARTS = {
 }
 
 # Slower than this, a round takes hours.
-_SLOWEST = 1e-3
+_SLOWEST, _FASTEST = 1e-3, 1e6
 _SHARE_CELLS = 10
 # Lines of the screen that hold no text: a title, three at the foot, and two of each user.
 _FRAME_LINES, _USER_LINES = 4, 2
+# Who decides: one of two options.
+_DECIDER = tyro.conf.create_mutex_group(required=False, title="decides")
 # What would move the cursor is shown as a picture of itself, one character for one.
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) != "\n"} | {127: 0x2421}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chat:
+class Chat(CheckedOptions):
     """What is played and shown.
 
     Attributes:
-        draft: The draft model, as in :class:`~multispin_env.config.LiveConfig`.
-        target: The target, likewise.
-        prompts: What users ask, likewise.
-        model_pair: The pair whose times and payload the system has. With models or prompts of one's own it is a file
-            that ``multispin measure`` wrote of them, as its tasks are those of the prompts.
-        controller: Who decides.
-        policy: A learned policy that decides instead, as ``benchmark`` takes it, or None.
+        draft: The draft model: tiny-draft, tiny-target, a folder, a GGUF file, a package that carries one, or a name on
+            the hub.
+        target: The target model, likewise.
+        prompts: What users ask: tiny-prompts, the shipped ones, or a file of JSON Lines with "task" and "prompt".
+        model_pair: The pair whose times and payload the system has, a name or the path of a pair's .json file. With
+            models or prompts of one's own it is the file that measure wrote of them, as its tasks are those of the
+            prompts.
+        controller: The controller that decides.
+        policy: A learned policy that decides instead: a folder that fit wrote, or the name of a shipped one.
         users: Users.
         rounds: Rounds.
         seed: Decides everything that is random.
         speed: Seconds of the system in a second of the screen, at least 0.001; 0 is as fast as it goes.
     """
 
-    draft: str = LiveConfig.draft
-    target: str = LiveConfig.target
-    prompts: str = LiveConfig.prompts
-    model_pair: str = "llama2"
-    controller: str = "robust"
-    policy: str | None = None
-    users: int = 4
-    rounds: int = 60
-    seed: int = 0
-    speed: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("users", 1), ("rounds", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-        if self.speed != 0.0 and not _SLOWEST <= self.speed < math.inf:
-            raise ValueError(f"speed must be 0 or a finite number of at least {_SLOWEST}, got {self.speed!r}")
+    draft: Model = LiveConfig.draft
+    target: Model = LiveConfig.target
+    prompts: Annotated[str, tyro.conf.arg(metavar="FILE")] = LiveConfig.prompts
+    model_pair: Annotated[str, tyro.conf.arg(metavar="PAIR")] = "llama2"
+    controller: Annotated[str, tyro.conf.arg(metavar=one_of(CONTROLLERS)), _DECIDER] = "robust"
+    policy: Annotated[str | None, tyro.conf.arg(metavar="PATH"), _DECIDER] = None
+    users: int = whole(1, MOST, default=4)
+    rounds: int = whole(1, MOST, default=60)
+    seed: int = whole(0, MOST, default=0)
+    speed: float = real(_SLOWEST, _FASTEST, off=True, default=1.0)
 
     def decides(self) -> Controller:
         """The controller or policy.
@@ -256,13 +254,29 @@ def _times(outcome: RoundOutcome) -> Text:
 
 def rounds(simulator: Simulator, controller: Controller) -> Iterator[RoundOutcome]:
     """Plays an episode of a simulator that was reset."""
-    controller.begin(simulator.num_envs)
+    controller.reset(simulator.num_envs)
     for _ in range(simulator.config.episode_rounds):
-        view = simulator.true_view() if controller.sees_truth else simulator.view()
+        view = simulator.true_view() if controller.privileged else simulator.view()
         yield simulator.step(controller.act(view))
 
 
-def chat(settings: Chat, console: Console) -> Conversation:
+def chat(settings: tyro.conf.OmitArgPrefixes[Chat]) -> None:
+    """Shows two models writing for a few users, round after round.
+
+    Both models run; the controller or policy decides draft lengths and bandwidth in every round of the scenario live.
+    Shows each user's text as it grows, with accepted, corrected and bonus tokens in colours of their own, its draft
+    length and bandwidth, who was last, the parts of the round, and the goodput. Where the output is no terminal: a line
+    a round, and the last screen.
+
+    Example: multispin chat --controller heterogeneous --users 4 --speed 0.5
+
+    Args:
+        settings: What is played and shown.
+    """
+    converse(settings, Console())
+
+
+def converse(settings: Chat, console: Console) -> Conversation:
     """Plays and shows; where the console is no terminal, a line a round and the last screen. Ends when interrupted.
 
     Args:
@@ -281,7 +295,7 @@ def chat(settings: Chat, console: Console) -> Conversation:
     from transformers.utils import logging as transformers_logging  # here, as it needs the extra `live`
 
     controller = settings.decides()
-    system = controller.system(settings.system())
+    system = controller.transform_config(settings.system())
     simulator = Simulator(system, 1)
     # Transformers' own would run across ours.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

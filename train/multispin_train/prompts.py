@@ -12,10 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, get_args
 
+from rich.console import Console
+
+from multispin_env.files import write_atomically
 from multispin_env.speculative.prompts import Prompt
+from multispin_train.options import check_count
 
-SPLITS = ("train", "held-out")
+Split = Literal["train", "held-out"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 # One subject in ten is held out, under every wording.
 _HELD_OUT_ONE_IN = 10
 
@@ -145,8 +151,7 @@ def compose_prompts(split: str, per_task: int, seed: int = 0) -> list[Prompt]:
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if per_task < 1:
-        raise ValueError(f"per_task must be at least 1, got {per_task}")
+    check_count("per_task", per_task)
     columns = []
     for task in TASKS:
         found = _split_prompts(task, split)
@@ -157,9 +162,33 @@ def compose_prompts(split: str, per_task: int, seed: int = 0) -> list[Prompt]:
     return [prompt for row in zip(*columns, strict=True) for prompt in row]
 
 
+def prompts(output: Path, split: Split = "held-out", per_task: int = 40) -> None:
+    """Writes a file of prompts of four tasks.
+
+    Composes prompts of the tasks code, math, chat and summary from templates and the standard library, and writes them
+    as JSON Lines, as measure --prompts takes them.
+
+    Example: multispin prompts --per-task 40 --output runs/prompts.jsonl
+
+    Args:
+        output: A new file.
+        split: Which of them; the two share no subject.
+        per_task: Prompts of each task.
+
+    Raises:
+        FileExistsError: There is such a file.
+        ValueError: A task has fewer prompts.
+    """
+    if output.exists():
+        raise FileExistsError(f"output must be a new file, and {output} exists")
+    composed = compose_prompts(split, per_task)
+    write_prompts(output, composed)
+    Console().print(f"{len(composed)} prompts: {output}", highlight=False, markup=False, soft_wrap=True)
+
+
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     """Writes a prompts file: JSON Lines, one object with ``task`` and ``prompt`` a line."""
-    path.write_text("".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts), encoding="utf-8")
+    write_atomically(path, "".join(json.dumps(asdict(prompt)) + "\n" for prompt in prompts))
 
 
 @lru_cache

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import optuna
+import tyro
 import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from rich.console import Console
 from rich.progress import Progress
 
+from multispin_env import ConfigError
+from multispin_env.config import shown, whole
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.results import claim_folder
-from multispin_train.fit.training import CurveRow, Training, command_line, fit
+from multispin_env.files import parse_json, read_text, write_atomically
+from multispin_train.display import CommandProgress
+from multispin_train.fit.learning_curve import CurveRow
+from multispin_train.fit.training import Training, train
+from multispin_train.options import (
+    MOST,
+    Action,
+    Agent,
+    CheckedOptions,
+    Config,
+    HyperparameterChanges,
+    ModelPair,
+    Network,
+    Scenario,
+    check_count,
+    command_line,
+)
 
 # Evaluations in a trial, at each of which it can be cut short, and trials that run to their end before any is.
 EVALUATIONS = 5
@@ -44,12 +66,12 @@ _EVERY_AGENT: dict[str, Range] = {
 }
 _ON_POLICY: dict[str, Range] = {
     **_EVERY_AGENT,
-    "rounds": (4, 8, 16, 32),
-    "epochs": (1, 2, 3, 4, 6),
+    "n_steps": (4, 8, 16, 32),
+    "n_epochs": (1, 2, 3, 4, 6),
     "clip_range": Between(0.1, 0.4),
-    "entropy_weight": (0.0, 1e-4, 1e-3),
+    "ent_coef": (0.0, 1e-4, 1e-3),
 }
-# The search space: what is searched for each agent. Where heat makes one round touch the next, DISCOUNTS as well.
+# The search space: what is searched for each agent. Where heat makes one round touch the next, GAMMAS as well.
 SPACE: dict[str, dict[str, Range]] = {
     "ppo": _ON_POLICY,
     "recurrent-ppo": {**_ON_POLICY, "memory": (8, 16, 32)},
@@ -57,48 +79,98 @@ SPACE: dict[str, dict[str, Range]] = {
         **_EVERY_AGENT,
         "gradient_steps": (1, 2, 4),
         "target_std": Between(0.05, 0.5),
-        "initial_entropy_weight": Between(1e-4, 1e-1),
+        "initial_ent_coef": Between(1e-4, 1e-1),
     },
 }
-DISCOUNTS: Range = (0.0, 0.9, 0.97, 0.99, 0.995)
+GAMMAS: Range = (0.0, 0.9, 0.97, 0.99, 0.995)
 
 
-@dataclass(frozen=True)
-class Search:
+@dataclass(frozen=True, kw_only=True)
+class Search(CheckedOptions):
     """What is searched for.
 
     Attributes:
-        task: What is to be trained, for one seed and without a teacher. Its hyperparameters are given, not searched.
-        frames: Rounds that a trial trains on.
+        scenario: The scenario's name.
+        model_pair: The model pair's name, or the path of a pair's .json file.
+        agent: As for fit.
+        action: As for fit.
+        network: As for fit.
+        total_timesteps: Rounds that a trial trains on.
+        config: Changed fields of SystemConfig.
+        hyperparameters: Values that are given and not searched, such as '{"width": 32}'.
     """
 
-    task: Training
-    frames: int
+    scenario: Scenario = "mobile"
+    model_pair: ModelPair = "llama2"
+    agent: Agent = "ppo"
+    action: Action = "residual"
+    network: Network = "equivariant"
+    total_timesteps: int = whole(1, MOST, default=100_000)
+    config: Config = field(default_factory=dict)
+    hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"frames must be at least 1, got {self.frames}")
+        super().__post_init__()
+        self.training({})
+
+    @property
+    def task(self) -> Training:
+        """What is to be trained, for one seed and without a teacher."""
+        return Training(
+            scenario=self.scenario,
+            model_pair=self.model_pair,
+            agent=self.agent,
+            action=self.action,
+            network=self.network,
+            config=self.config,
+            hyperparameters=self.hyperparameters,
+        )
 
     def space(self) -> dict[str, Range]:
         """The ranges."""
         hot = self.task.system().heat.slowdown > 0.0
-        space = {**SPACE[self.task.agent], **({"discount": DISCOUNTS} if hot else {})}
+        space = {**SPACE[self.task.agent], **({"gamma": GAMMAS} if hot else {})}
         return {name: values for name, values in space.items() if name not in self.task.hyperparameters}
 
     def training(self, found: Mapping[str, Any]) -> Training:
         """A trial's training, with ``EVALUATIONS`` evaluations whatever its hyperparameters."""
-        hyperparameters = {**self.task.hyperparameters, **found, "frames": self.frames}
+        hyperparameters = {**self.task.hyperparameters, **found, "total_timesteps": self.total_timesteps}
         values = replace(self.task, hyperparameters=hyperparameters).values()
-        updates = max(1, round(self.frames / EVALUATIONS / (values.lanes * values.rounds)))
+        updates = max(1, round(self.total_timesteps / EVALUATIONS / (values.num_envs * values.n_steps)))
         return replace(self.task, hyperparameters={**hyperparameters, "updates_per_chunk": updates})
 
     def command(self) -> str:
         """The command that searches this, less the number of trials and its output folder."""
-        task = {name: value for name, value in asdict(self.task).items() if name not in ("seeds", "teacher")}
-        return command_line("search", {**task, "frames": self.frames})
+        return command_line("search", asdict(self))
 
 
-def search(wanted: Search, trials: int, output: Path, progress: Progress) -> dict[str, Any]:
+def search(task: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 30) -> None:
+    """Searches an agent's hyperparameters on one scenario.
+
+    Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall behind, judged on the
+    seeds that fit evaluates on. Writes trials.csv and trials.png as they come and, at the end, best.yaml, a section for
+    agents/multispin_agents/hyperparameters/AGENT.yaml. multispin_train/search.py says what is searched. Run again with
+    the same arguments to go on after an interruption, or with more trials to go further.
+
+    Example: multispin search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile
+
+    Args:
+        task: What is searched for.
+        output: A new folder, or one to go on with.
+        trials: Trainings, those that the folder holds included.
+
+    Raises:
+        FileExistsError: The folder holds something else.
+        ValueError: There is not a single trial, or none that ran to its end.
+    """
+    console = Console()
+    with CommandProgress(console) as progress:
+        run_search(task, trials, output, progress)
+    console.print((output / "best.yaml").read_text(encoding="utf-8"), highlight=False, markup=False, end="")
+    console.print(f"trials: {output / 'trials.csv'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def run_search(wanted: Search, trials: int, output: Path, progress: Progress) -> dict[str, Any]:
     """Runs the trials that the folder lacks and writes ``best.yaml``, a section for the agent's file.
 
     The first trial has the values that the file has now; later ones are the choice of a tree-structured Parzen
@@ -118,18 +190,16 @@ def search(wanted: Search, trials: int, output: Path, progress: Progress) -> dic
         FileExistsError: The folder holds something else.
         ValueError: There is not a single trial, or none that ran to its end.
     """
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
-    manifest = {**asdict(wanted.task), "frames": wanted.frames, "space": wanted.space(), "evaluations": EVALUATIONS}
+    check_count("trials", trials)
+    manifest = {
+        **asdict(wanted.task),
+        "total_timesteps": wanted.total_timesteps,
+        "space": wanted.space(),
+        "evaluations": EVALUATIONS,
+    }
     claim_folder(output, manifest)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name="search",
-        storage=JournalStorage(JournalFileBackend(str(output / "optuna.journal"))),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    study = _open_study(output / "optuna.journal", wanted)
     task = progress.add_task("trials", total=trials)
     while len(_finished(study)) < trials:
         progress.update(task, completed=len(_finished(study)))
@@ -138,6 +208,50 @@ def search(wanted: Search, trials: int, output: Path, progress: Progress) -> dic
         _picture(output / "trials.png", study, wanted)
     progress.update(task, completed=trials)
     return _write_best(output / "best.yaml", study, wanted)
+
+
+def _open_study(journal: Path, wanted: Search) -> optuna.Study:
+    """The study that the journal holds, or a new one.
+
+    Raises:
+        ValueError: The journal holds something else.
+    """
+    if journal.exists():
+        # Optuna appends to it. What was cut off in the middle of a line did not happen.
+        text = read_text(journal)
+        if not text.endswith("\n"):
+            text = text[: text.rfind("\n") + 1]
+            write_atomically(journal, text)
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not isinstance(parse_json(line, f"{journal}, entry {number}"), dict):
+                raise ConfigError(f"{journal}, entry {number}: must be an object, got {shown(line)}")
+    try:
+        study = optuna.create_study(
+            study_name="search",
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        trials = study.get_trials(deepcopy=False)
+    except OSError:
+        raise
+    except Exception as error:  # what Optuna raises over entries that are not its own has no type in common
+        raise ConfigError(
+            f"{journal} is not the journal of a search of ours: {type(error).__name__}: {error}"
+        ) from error
+    expected = {name: _distribution(values) for name, values in wanted.space().items()}
+    for trial in trials:
+        drawn = trial.distributions
+        if not drawn.items() <= expected.items() or (trial.state.is_finished() and drawn != expected):
+            raise ConfigError(f"{journal}: trial {trial.number} is not of this search's space, {', '.join(expected)}")
+    return study
+
+
+def _distribution(values: Range) -> BaseDistribution:
+    if isinstance(values, Between):
+        return FloatDistribution(*values, log=True)
+    return CategoricalDistribution(values)
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -167,14 +281,16 @@ def _run(trial: Trial, study: optuna.Study, wanted: Search, output: Path, progre
     folder = training.open_folder(output / "trials" / str(trial.number))
 
     def report(row: CurveRow) -> None:
-        trial.report(row.gain, row.frames // training.values().chunk_frames)
+        if not row.timesteps:  # before training
+            return
+        trial.report(row.gain, row.timesteps // training.values().chunk_timesteps)
         if trial.should_prune():
             raise optuna.TrialPruned
 
     before = set(progress.task_ids)
     try:
-        rows = fit(training, folder, progress, report)
-        study.tell(trial, max(row.gain for row in rows if row.controller == "seed0"))
+        rows = train(training, folder, progress, report)
+        study.tell(trial, max(row.gain for row in rows if row.controller == "seed0" and row.timesteps))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
         shutil.rmtree(folder.path / "seed0")
@@ -196,26 +312,25 @@ def _gain(trial: FrozenTrial) -> float:
 
 
 def _write_trials(path: Path, study: optuna.Study, wanted: Search) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["trial", "state", "evaluations", "best_gain", *wanted.space()])
-        for trial in _finished(study):
-            found = _rounded(trial.params)
-            outcome = [trial.number, trial.state.name.lower(), len(trial.intermediate_values), _gain(trial)]
-            writer.writerow([*outcome, *(found[name] for name in wanted.space())])
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["trial", "state", "evaluations", "best_gain", *wanted.space()])
+    for trial in _finished(study):
+        found = _rounded(trial.params)
+        outcome = [trial.number, trial.state.name.lower(), len(trial.intermediate_values), _gain(trial)]
+        writer.writerow([*outcome, *(found[name] for name in wanted.space())])
+    write_atomically(path, text.getvalue())
 
 
 def _write_best(path: Path, study: optuna.Study, wanted: Search) -> dict[str, Any]:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         raise ValueError("no trial ran to its end; see the messages above")
     found = _rounded(study.best_trial.params)
-    path.write_text(
+    write_atomically(
+        path,
         f"# Trial {study.best_trial.number} of {len(_finished(study))} of\n# {wanted.command()}\n"
         f"# {100.0 * study.best_value:+.1f} % over heterogeneous on the evaluation seeds.\n"
         + yaml.safe_dump({wanted.task.scenario: found}, sort_keys=False),
-        encoding="utf-8",
     )
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from multispin_baselines import Margins, Robust
+from rich.console import Console
 from rich.progress import Progress
 
 from multispin_env import MODEL_PAIRS, make_config
@@ -17,8 +18,10 @@ from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
+from multispin_env.files import write_atomically
+from multispin_train.display import CommandProgress
+from multispin_train.options import check_count
 
-DEFAULT_SEEDS = 64
 RATE_QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 POSTERIOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -35,7 +38,30 @@ class TuningRow:
     high: float
 
 
-def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
+def tune(output: Path, seeds: int = 64) -> None:
+    """Tunes the robust controller's two margins.
+
+    Plays the robust controller on a grid of rate quantile and posterior weight in the scenario mobile, on training
+    seeds, for each pair of the package; writes the rows as they come, margins.json and margins.png.
+    baselines/multispin_baselines/margins.json is the committed result. Run again with the same arguments to go on after
+    an interruption.
+
+    Example: multispin tune --output runs/margins
+
+    Args:
+        output: A new folder, or one to go on with.
+        seeds: Episodes of every point.
+
+    Raises:
+        ValueError: There is no seed.
+        FileExistsError: The folder holds something else.
+    """
+    console = Console()
+    with CommandProgress(console) as progress:
+        console.print_json(data=tune_margins(output, seeds, progress))
+
+
+def tune_margins(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
     """Plays the whole grid for each pair and writes ``margins.json`` with the best point of each.
 
     Args:
@@ -49,10 +75,21 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
     Raises:
         FileExistsError: The folder holds something else.
     """
+    check_count("seeds", seeds)
     systems = {pair: make_config("mobile", pair) for pair in MODEL_PAIRS}
     grid = list(itertools.product(RATE_QUANTILES, POSTERIOR_WEIGHTS))
     manifest = {"seeds": seeds, "grid": grid, "systems": {pair: system.to_dict() for pair, system in systems.items()}}
-    folder = ResultsFolder(output, manifest, TuningRow)
+    folder = ResultsFolder(
+        output,
+        manifest,
+        TuningRow,
+        unique=("model_pair", "rate_quantile", "posterior_weight"),
+        allowed={
+            "model_pair": MODEL_PAIRS,
+            "rate_quantile": RATE_QUANTILES,
+            "posterior_weight": POSTERIOR_WEIGHTS,
+        },
+    )
     finished = {(row.model_pair, row.rate_quantile, row.posterior_weight) for row in folder.rows()}
     for pair, system in systems.items():
         task = progress.add_task(f"robust / {pair}", total=len(grid))
@@ -79,7 +116,7 @@ def tune(output: Path, seeds: int, progress: Progress) -> dict[str, Any]:
             for pair, row in best.items()
         },
     }
-    (output / "margins.json").write_text(json.dumps(margins, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "margins.json", json.dumps(margins, indent=2) + "\n")
     _picture(output / "margins.png", rows)
     return margins
 

@@ -1,24 +1,23 @@
-"""The reference protocol: every controller on the same seeds of one scenario, a row per controller and seed."""
+"""The reference protocol: everyone on the same seeds of one scenario, a row per controller and seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from multispin_baselines import CONTROLLERS, Controller, make_controller
+from multispin_baselines import CONTROLLERS, REFERENCE_CONTROLLERS
 
 from multispin_env import SystemConfig, make_config
+from multispin_env.config import whole
+from multispin_env.evaluation.evaluator import evaluation_seeds
+from multispin_env.evaluation.reference import world_probe
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
-
-# Seeds below are for training and tuning; a benchmark meets worlds that nobody has trained on.
-FIRST_EVALUATION_SEED = 1_000_000
-
-# The stochastic optima take longer than all the others together, and are asked for by name.
-DEFAULT_CONTROLLERS = tuple(name for name in CONTROLLERS if name not in ("stochastic", "long-run"))
+from multispin_train.benchmark.contestants import Contestant, ObservationSetting, find_controller, find_policy
+from multispin_train.options import MOST, CheckedOptions, Config, Controllers, EnvKwargs, ModelPair, Policies, Scenario
 
 # Episodes played side by side, and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 16
@@ -41,109 +40,149 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(CheckedOptions):
     """What a benchmark plays.
 
     Attributes:
         scenario: The scenario's name.
-        model_pair: The model pair's name.
-        seeds: Number of seeds, from ``FIRST_EVALUATION_SEED`` on.
-        controllers: Their names, in the order of the table.
-        policies: Learned policies to play after them: folders that ``multispin fit`` wrote, or names of shipped
-            ones. Each is called after its folder.
-        config: Changed fields of ``SystemConfig``.
+        model_pair: The model pair's name, or the path of a pair's .json file.
+        seeds: Episodes of everyone. They are the same for all, and no training uses them.
+        controllers: Controllers by name, or somebody's own as module:Class, where the module is installed or lies in
+            the working directory: a class that can be called without arguments and has act(view) -> Allocation. By
+            default all but the slow algorithm1, stochastic and long-run.
+        policies: Learned policies beside them: folders that fit wrote, names of shipped policies, and zips that
+            stable-baselines3 or sb3-contrib saved (FILE.zip, or as in PPO:FILE.zip where the algorithm cannot be
+            told), which need --trust. Each is called after its folder or file.
+        config: Changed fields of SystemConfig.
+        env_kwargs: Arguments of the environment that the zips were trained in, such as {"bandwidth": "optimal"}; they
+            say what their actions mean.
+        vec_normalize: The file that VecNormalize.save wrote, if the zips were trained under one; needs --trust.
+        trust: Load zips and statistics of stable-baselines3. They hold pickled Python objects, and loading them runs
+            whatever code those name: give this only for files of people you trust. Nothing else that is loaded runs
+            code, but a module that you name.
+
+    Raises:
+        ValueError: A field is wrong, somebody cannot play here, or two have one name.
+        FileNotFoundError: There is no such policy.
     """
 
-    scenario: str
-    model_pair: str
-    seeds: int
-    controllers: tuple[str, ...] = DEFAULT_CONTROLLERS
-    policies: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Scenario = "mobile"
+    model_pair: ModelPair = "llama2"
+    seeds: int = whole(1, MOST, default=32)
+    controllers: Controllers = REFERENCE_CONTROLLERS
+    policies: Policies = ()
+    config: Config = field(default_factory=dict)
+    env_kwargs: EnvKwargs = field(default_factory=dict)
+    vec_normalize: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
-        self.system()
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
-        for name in self.controllers:
-            make_controller(name, self.model_pair)
-        for name in self.learned:
-            if (*self.controllers, *self.learned).count(name) > 1:
-                raise ValueError(f"a policy cannot be called {name!r} as a controller is; rename its folder")
-        if len(self.learned) < len(self.policies):
-            raise ValueError(f"policies need folders of different names, got {', '.join(self.policies)}")
+        super().__post_init__()
+        if not (self.controllers or self.policies):
+            raise ValueError("controllers must be at least one where there are no policies, got none")
+        if self.vec_normalize is not None and not any(text.endswith(".zip") for text in self.policies):
+            raise ValueError(f"vec_normalize is for policies that are zips, and none is given: {self.vec_normalize}")
+        names = [contestant.name for contestant in self.contestants]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"there are two called {name!r}; give each controller and policy once, and policies names of "
+                    "their own: a policy is called after its folder or file"
+                )
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
         return make_config(self.scenario, self.model_pair, self.config)
 
     @cached_property
-    def learned(self) -> dict[str, Controller]:
-        """The policies by name.
-
-        Raises:
-            FileNotFoundError: There is no such policy.
-        """
-        if not self.policies:
-            return {}
-        from multispin_agents.policy import (
-            LearnedController,  # here, as it needs PyTorch, which the other controllers do not
+    def contestants(self) -> tuple[Contestant, ...]:
+        """Everyone: controllers, then policies."""
+        setting = ObservationSetting(
+            system=self.system(), env_kwargs=self.env_kwargs, vec_normalize=self.vec_normalize, trust=self.trust
         )
-
-        return {policy.name: policy for policy in map(LearnedController.load, self.policies)}
+        return (
+            *(find_controller(text, self.model_pair, setting) for text in self.controllers),
+            *(find_policy(text, setting) for text in self.policies),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everyone's name, in the order of the table."""
-        return (*self.controllers, *self.learned)
-
-    def make(self, name: str) -> Controller:
-        """The controller or policy of that name."""
-        return self.learned[name] if name in self.learned else make_controller(name, self.model_pair)
+        """Everyone's name."""
+        return tuple(contestant.name for contestant in self.contestants)
 
     def open_folder(self, path: Path) -> ResultsFolder[Row]:
-        """The folder for this protocol's rows; its manifest holds all that decides them, constants included.
+        """The folder for this protocol's rows: a new one, or one that others or other seeds were played in.
+
+        Its manifest holds all that decides the rows: the system, how its world goes, and who everyone is. Everyone
+        whom the folder has rows of stays in it.
 
         Raises:
-            FileExistsError: The folder holds something else.
+            FileExistsError: The folder holds something else, or rows of another who has the same name.
         """
-        manifest = {**asdict(self), "system": self.system().to_dict()}
-        if self.policies:
-            from multispin_agents.policy import fingerprint  # here, as it needs PyTorch
-
-            manifest["policies"] = {
-                name: fingerprint(path) for name, path in zip(self.learned, self.policies, strict=True)
-            }
-        return ResultsFolder(path, manifest, Row)
+        system = self.system()
+        manifest = {
+            "scenario": self.scenario,
+            "model_pair": self.model_pair,
+            "config": json.loads(json.dumps(dict(self.config))),
+            "system": system.to_dict(),
+            "world": world_probe(system),
+            "players": {contestant.name: contestant.identity for contestant in self.contestants},
+        }
+        return ResultsFolder(
+            path,
+            manifest,
+            Row,
+            unique=("controller", "seed"),
+            allowed={"scenario": (self.scenario,), "model_pair": (self.model_pair,)},
+            grows="players",
+            key="controller",
+        )
 
 
 def run_benchmark(
     protocol: Protocol,
     folder: ResultsFolder[Row],
     on_progress: Callable[[str, int], None] = lambda name, rounds: None,
+    *,
+    timed: bool = True,
 ) -> list[Row]:
-    """Plays what the folder lacks and returns all rows, in the order of controllers and seeds.
+    """Plays what the folder lacks and returns all its rows, by controller and seed, those of earlier runs included.
 
     Args:
         protocol: What to play.
-        folder: Where rows go, and where rows of an earlier run are taken from.
-        on_progress: Called with a controller's name and the rounds just finished, of all seeds together.
+        folder: Where rows go, and where rows of earlier runs are taken from.
+        on_progress: Called with a name and the rounds just finished, of all seeds together; first, when its turn has
+            come, with those of earlier runs.
+        timed: Whether decisions are timed; where they are not, their time is NaN.
+
+    Raises:
+        ValueError: Somebody's decisions are impossible.
     """
     finished = {(row.controller, row.seed) for row in folder.rows()}
     config = protocol.system()
-    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + protocol.seeds)
-    for name in protocol.names:
+    seeds = evaluation_seeds(protocol.seeds)
+    for contestant in protocol.contestants:
+        name = contestant.name
         missing = [seed for seed in seeds if (name, seed) not in finished]
         on_progress(name, (len(seeds) - len(missing)) * config.episode_rounds)
         for start in range(0, len(missing), SEEDS_PER_BATCH):
             batch = missing[start : start + SEEDS_PER_BATCH]
-            controller = protocol.make(name)
-            lanes = len(batch)
-            episodes = play(controller, config, batch, lambda: on_progress(name, lanes))  # noqa: B023 (called at once)
-            num_users = controller.system(config).num_users
+            player = contestant.make()
+            count = len(batch)
+            try:
+                episodes = play(player, config, batch, lambda: on_progress(name, count), timed=timed)  # noqa: B023
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} cannot go on: {error}") from error
+            num_users = player.transform_config(config).num_users
             folder.append([_row(protocol, name, num_users, episode) for episode in episodes])
-    order = {name: rank for rank, name in enumerate(protocol.names)}
-    return sorted(folder.rows(), key=lambda row: (order[row.controller], row.seed))
+    return in_order(folder.rows())
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of tables: known controllers as in ``CONTROLLERS``, others as they came; each by seed."""
+    known = [name for name in CONTROLLERS if any(row.controller == name for row in rows)]
+    order = {name: rank for rank, name in enumerate(dict.fromkeys([*known, *(row.controller for row in rows)]))}
+    return sorted(rows, key=lambda row: (order[row.controller], row.seed))
 
 
 def _row(protocol: Protocol, controller: str, num_users: int, episode: Episode) -> Row:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
-from multispin_env.evaluation.plots import COLOURS, new_figure, save
-from multispin_env.evaluation.statistics import Estimate, interquartile_mean
+from multispin_env.evaluation.plots import colours, new_figure, save
+from multispin_env.evaluation.statistics import Estimate, interquartile_mean, paired_gain
+from multispin_env.evaluation.tables import markdown_table, terminal_table
+from multispin_env.files import write_atomically
 from multispin_train.benchmark.protocol import Protocol, Row
 
 REFERENCE = "heterogeneous"
@@ -24,14 +25,16 @@ class Summary:
 
     Attributes:
         controller: Its name.
+        seeds: How many seeds it has played.
         goodput_tok_s: Goodput.
-        of_clairvoyant: Goodput over the clairvoyant's on the same seed; None if that was not played.
-        gain: Goodput over the heterogeneous controller's on the same seed, less 1; None if that was not played.
+        of_clairvoyant: Goodput over the clairvoyant's on the same seed; None if the two share no seed.
+        gain: Goodput over the heterogeneous controller's on the same seed, less 1; None if the two share no seed.
         decision_us: Median time of a decision.
         jain_index: Mean fairness.
     """
 
     controller: str
+    seeds: int
     goodput_tok_s: Estimate
     of_clairvoyant: Estimate | None
     gain: Estimate | None
@@ -45,21 +48,22 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
     for row in rows:
         goodput.setdefault(row.controller, {})[row.seed] = row.goodput_tok_s
 
-    def relative(name: str, other: str) -> Estimate | None:
-        if other not in goodput:
-            return None
-        return interquartile_mean([goodput[name][seed] / goodput[other][seed] for seed in goodput[name]])
+    def gain_over(name: str, other: str) -> Estimate | None:
+        mine, theirs = goodput[name], goodput.get(other, {})
+        both = [seed for seed in mine if seed in theirs]
+        return paired_gain([mine[seed] for seed in both], [theirs[seed] for seed in both]) if both else None
 
     summaries = []
     for name, by_seed in goodput.items():
         mine = [row for row in rows if row.controller == name]
-        gain = relative(name, REFERENCE)
+        of_ceiling = gain_over(name, CEILING)
         summaries.append(
             Summary(
                 controller=name,
+                seeds=len(by_seed),
                 goodput_tok_s=interquartile_mean(list(by_seed.values())),
-                of_clairvoyant=relative(name, CEILING),
-                gain=gain and Estimate(*(value - 1.0 for value in gain)),
+                of_clairvoyant=of_ceiling and Estimate(*(1.0 + value for value in of_ceiling)),
+                gain=gain_over(name, REFERENCE),
                 decision_us=float(np.median([row.decision_us for row in mine])),
                 jain_index=float(np.mean([row.jain_index for row in mine])),
             )
@@ -67,65 +71,43 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
     return summaries
 
 
-HEADER = ("controller", "goodput, tok/s", "% of clairvoyant", "% over heterogeneous", "decision, µs", "Jain index")
-# The same for a terminal of 80 columns.
-SHORT_HEADER = ("controller", "goodput, tok/s", "% clairvoyant", "% over heterog.", "µs", "Jain")
-
-
-def cells(summary: Summary, digits: int) -> tuple[str, ...]:
-    """A summary as the texts of a table's row."""
-    return (
-        summary.controller,
-        summary.goodput_tok_s.text(digits),
-        summary.of_clairvoyant.text(digits, scale=100.0) if summary.of_clairvoyant else "-",
-        summary.gain.text(digits, scale=100.0, sign=True) if summary.gain else "-",
-        f"{summary.decision_us:.0f}",
-        f"{summary.jain_index:.3f}",
+def terminal_report(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
+    """The summaries as a table for a terminal of 80 columns."""
+    digits = 0 if max(summary.goodput_tok_s.high for summary in summaries) >= 100.0 else 1
+    header = ["controller", "goodput,\ntok/s", "over hetero-\ngeneous, %", "of clair-\nvoyant, %", "µs"]
+    lines = [
+        [
+            summary.controller,
+            summary.goodput_tok_s.text(digits),
+            summary.gain.text(1, scale=100.0, sign=True) if summary.gain else "-",
+            f"{100.0 * summary.of_clairvoyant.value:.1f}" if summary.of_clairvoyant else "-",
+            f"{summary.decision_us:.0f}",
+        ]
+        for summary in summaries
+    ]
+    most = max(summary.seeds for summary in summaries)
+    fewer = [f"{summary.controller} {summary.seeds}" for summary in summaries if summary.seeds < most]
+    return terminal_table(
+        f"{protocol.scenario} / {protocol.model_pair}: {_setting(protocol, summaries)}",
+        "interquartile means over seeds [95 % bootstrap interval]; µs: one decision"
+        + (f"; fewer seeds: {', '.join(fewer)}" if fewer else ""),
+        header,
+        lines,
     )
-
-
-def _setting(protocol: Protocol) -> str:
-    system = protocol.system()
-    return (
-        f"{system.num_users} users, {system.bandwidth_hz / 1e6:g} MHz, {protocol.seeds} seeds of "
-        f"{system.episode_rounds} rounds"
-    )
-
-
-def terminal_table(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
-    """The summaries as a table for the terminal."""
-    table = Table(
-        title=f"{protocol.scenario} / {protocol.model_pair}: {_setting(protocol)}",
-        caption="interquartile means over seeds [95 % bootstrap interval]",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    # A policy's long name goes on in a second line; the figures need the width.
-    table.add_column(SHORT_HEADER[0], overflow="fold", max_width=13)
-    for title in SHORT_HEADER[1:]:
-        table.add_column(title, justify="right", no_wrap=True)
-    for summary in summaries:
-        table.add_row(*cells(summary, 0))
-    return table
-
-
-def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """A Markdown table: columns of text first, then numbers, to the right."""
-    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def write_report(folder: Path, protocol: Protocol, rows: Sequence[Row]) -> list[Summary]:
-    """Writes ``report.md`` and ``goodput.png`` into the folder and returns the summaries."""
+    """Writes ``report.md`` and ``goodput.png`` of all these rows into the folder and returns the summaries."""
     summaries = summarise(rows)
     _picture(folder / "goodput.png", protocol, rows, summaries)
     overrides = f" Changed fields: `{dict(protocol.config)}`." if protocol.config else ""
-    (folder / "report.md").write_text(
+    write_atomically(
+        folder / "report.md",
         f"""# Benchmark: {protocol.scenario} / {protocol.model_pair}
 
-{_setting(protocol)}.{overrides}
+{_setting(protocol, summaries)}.{overrides}
 
-{markdown_table(HEADER, [cells(summary, 1) for summary in summaries])}
+{markdown_table(_HEADER, [_cells(summary) for summary in summaries])}
 
 Goodput is total tokens over total seconds of an episode. Figures are interquartile means over seeds with 95 %
 bootstrap intervals; ratios and gains are paired by seed. All controllers meet the same random numbers through the
@@ -135,16 +117,48 @@ in `manifest.json`.
 
 ![goodput](goodput.png)
 """,
-        encoding="utf-8",
     )
     return summaries
+
+
+_HEADER = (
+    "controller",
+    "seeds",
+    "goodput, tok/s",
+    "% of clairvoyant",
+    "% over heterogeneous",
+    "decision, µs",
+    "Jain index",
+)
+
+
+def _cells(summary: Summary) -> tuple[str, ...]:
+    return (
+        summary.controller,
+        str(summary.seeds),
+        summary.goodput_tok_s.text(),
+        summary.of_clairvoyant.text(scale=100.0) if summary.of_clairvoyant else "-",
+        summary.gain.text(scale=100.0, sign=True) if summary.gain else "-",
+        f"{summary.decision_us:.0f}",
+        f"{summary.jain_index:.3f}",
+    )
+
+
+def _setting(protocol: Protocol, summaries: Sequence[Summary]) -> str:
+    system = protocol.system()
+    counts = sorted({summary.seeds for summary in summaries})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return (
+        f"{system.num_users} users, {system.bandwidth_hz / 1e6:g} MHz, {seeds} seeds of {system.episode_rounds} rounds"
+    )
 
 
 def _picture(path: Path, protocol: Protocol, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:
     figure, (axes,) = new_figure(7.0, 1.2 + 0.36 * len(summaries))
     jitter = np.random.default_rng(0)
+    palette = colours([summary.controller for summary in summaries])
     for height, summary in enumerate(reversed(summaries)):
-        colour = COLOURS.get(summary.controller, "#4477aa")
+        colour = palette[summary.controller]
         seeds = [row.goodput_tok_s for row in rows if row.controller == summary.controller]
         axes.plot(seeds, height + jitter.uniform(-0.22, 0.22, len(seeds)), ".", color=colour, alpha=0.35, markersize=4)
         value, low, high = summary.goodput_tok_s

@@ -9,22 +9,27 @@ import time
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
 import transformers
+import tyro
+from multispin_agents.tensors import read_state, write_state
 from rich.progress import Progress
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 import multispin_env
+from multispin_env.config import real, whole
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.files import read_json, write_atomically
 from multispin_env.speculative.models import LanguagePair, load_pair
 from multispin_env.speculative.reader import cache_argument
 from multispin_env.speculative.trimmed import TrimmedLlamaForCausalLM, cut
 from multispin_train.distill.demonstrations import Batch, Corpus, Judge, fast_type
 from multispin_train.distill.texts import write_texts
+from multispin_train.options import MOST, CheckedOptions, Model
 from multispin_train.prompts import TASKS, compose_prompts
 
 ModelT = TypeVar("ModelT", bound=PreTrainedModel)
@@ -58,14 +63,14 @@ class CurveRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(CheckedOptions):
     """What is distilled, and how.
 
     Attributes:
         target: The target model, a Llama: a folder, a GGUF file, a package that carries one, or a name on the hub.
         texts_per_task: Texts to train on, of each task.
         answer_tokens: Longest answer, tokens.
-        layers: Which of the target's layers the draft begins from.
+        layers: Which of the target's layers the draft begins from, counted from 0.
         head_size: Number of tokens that the draft can say: the most frequent of the texts.
         epochs: How many times it sees each text.
         batch_texts: Texts in a training step.
@@ -73,22 +78,20 @@ class Distillation:
         seed: Decides prompts, texts and the order of training.
     """
 
-    target: str
-    texts_per_task: int = 2048
-    answer_tokens: int = 128
-    layers: tuple[int, ...] = (0, 1, 2, 29)
-    head_size: int = 6144
-    epochs: int = 3
-    batch_texts: int = 4
-    learning_rate: float = 1e-3
-    seed: int = 0
+    target: Model
+    texts_per_task: int = whole(1, MOST, default=2048)
+    answer_tokens: int = whole(1, MOST, default=128)
+    layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = (0, 1, 2, 29)
+    head_size: int = whole(1, MOST, default=6144)
+    epochs: int = whole(1, MOST, default=3)
+    batch_texts: int = whole(1, MOST, default=4)
+    learning_rate: float = real(1e-9, 1.0, default=1e-3)
+    seed: int = whole(0, MOST, default=0)
 
     def __post_init__(self) -> None:
-        for name in ("texts_per_task", "answer_tokens", "head_size", "epochs", "batch_texts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0.0 < self.learning_rate < 1.0:
-            raise ValueError(f"learning_rate must be between 0 and 1, got {self.learning_rate}")
+        super().__post_init__()
+        if not self.layers or min(self.layers) < 0:
+            raise ValueError(f"layers must be at least one, each 0 or more, got {self.layers}")
 
     def command(self) -> str:
         """The command that makes this draft, less its output folder."""
@@ -105,10 +108,10 @@ class Distillation:
         Raises:
             FileExistsError: The folder holds something else.
         """
-        return ResultsFolder(path, asdict(self), CurveRow)
+        return ResultsFolder(path, asdict(self), CurveRow, unique=("step", "task"), allowed={"task": TASKS})
 
 
-def distill(distillation: Distillation, folder: ResultsFolder[CurveRow], progress: Progress) -> dict[str, Any]:
+def distill_draft(distillation: Distillation, folder: ResultsFolder[CurveRow], progress: Progress) -> dict[str, Any]:
     """Makes the draft model: writes texts, trains on them, saves the model in the folder's ``draft``.
 
     ``results.csv`` and ``curve.png`` show how far it is. Texts and checkpoints are kept as they come: an interrupted
@@ -127,7 +130,7 @@ def distill(distillation: Distillation, folder: ResultsFolder[CurveRow], progres
     """
     card = folder.path / "draft" / "card.json"
     if card.exists():
-        return json.loads(card.read_text(encoding="utf-8"))
+        return read_json(card)
     # Only the target's side of this pair is used.
     pair = load_pair(distillation.target, distillation.target)
     if not isinstance(pair.target, LlamaForCausalLM):
@@ -138,7 +141,7 @@ def distill(distillation: Distillation, folder: ResultsFolder[CurveRow], progres
     draft = cut(_cast(pair.target, torch.float32), distillation.layers, sayable)
     _train(distillation, draft, corpora, folder, progress)
     _save(distillation, draft, pair, folder)
-    return json.loads(card.read_text(encoding="utf-8"))
+    return read_json(card)
 
 
 def _train(
@@ -160,7 +163,7 @@ def _train(
     checkpoint = folder.path / "checkpoint.pt"
     step, seconds = 0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = read_state(checkpoint)
         step, seconds = state["step"], state["seconds"]
         draft.load_state_dict(state["draft"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
@@ -185,11 +188,9 @@ def _train(
         _evaluate(judge, corpora["held-out"], step, seconds, folder)
         _picture(folder)
         weights = {name: value for name, value in draft.state_dict().items() if name != _EMBEDDING}
-        incomplete = checkpoint.with_suffix(".partial")
-        torch.save(
-            {"step": step, "seconds": seconds, "draft": weights, "optimizer": optimizer.state_dict()}, incomplete
+        write_state(
+            checkpoint, {"step": step, "seconds": seconds, "draft": weights, "optimizer": optimizer.state_dict()}
         )
-        incomplete.replace(checkpoint)
 
 
 def _warmth(step: int, passed: float) -> float:
@@ -259,7 +260,7 @@ def _save(
     path = folder.path / "draft"
     _cast(draft, torch.bfloat16).save_pretrained(path)
     pair.tokenizer.save_pretrained(path)
-    (path / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path / "card.json", json.dumps(card, indent=2) + "\n")
 
 
 @torch.inference_mode()

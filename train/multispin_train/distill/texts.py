@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from multispin_env.files import write_atomically
 from multispin_env.speculative.reader import cache_argument
 
 # Rows that have ended leave the batch once they are this share of it: leaving costs a copy of the cache.
@@ -40,14 +42,14 @@ class Texts:
 
     def save(self, path: Path) -> None:
         """Writes the texts as ``.npz``; the file appears when it is complete."""
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **asdict(self))
-        partial.replace(path)
+        data = io.BytesIO()
+        np.savez(data, **asdict(self))
+        write_atomically(path, data.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Texts:
         """Reads texts back."""
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return cls(**{item.name: arrays[item.name] for item in fields(cls)})
 
     @classmethod

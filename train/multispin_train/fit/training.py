@@ -6,20 +6,20 @@ that no running statistics have to be kept with a policy.
 
 from __future__ import annotations
 
-import json
 import platform
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
 import sb3_contrib
 import stable_baselines3
 import torch
+import tyro
+from multispin_agents import ACTIONS, NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
     PPOHyperparameters,
@@ -27,7 +27,7 @@ from multispin_agents.algorithms import (
     make_agent,
     make_training_env,
 )
-from multispin_agents.imitation import Lessons, attend, imitate
+from multispin_agents.cloning import behavior_clone
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
 from multispin_baselines import make_controller
@@ -35,91 +35,82 @@ from rich.progress import Progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 
 import multispin_env
 from multispin_env import SystemConfig, make_config
-from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_env.integrations.sb3 import SB3VecEnv
+from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
+from multispin_train.fit.demonstrations import collect_once
+from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
+from multispin_train.options import (
+    MOST,
+    Action,
+    Agent,
+    CheckedOptions,
+    Config,
+    HyperparameterChanges,
+    ModelPair,
+    Network,
+    Scenario,
+    command_line,
+    one_of,
+)
 
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
-REFERENCES = ("heterogeneous", "robust")
-LESSON_SEED = 0
+TEACHERS = ("none", "posterior", "robust", "stochastic", "long-run")
 _LAST_LEARNING_RATE = 0.1
 
 
-@dataclass(frozen=True)
-class CurveRow:
-    """One line of ``results.csv``: an evaluation of one agent, or of a reference (at frame 0).
-
-    Attributes:
-        controller: ``seed0``, ``seed1`` and so on, or the reference's name.
-        frames: Rounds trained on so far.
-        goodput_tok_s: Interquartile mean of the evaluation episodes' goodput.
-        low: Lower end of its 95 % interval.
-        high: Its upper end.
-        gain: Interquartile mean of the goodput over the heterogeneous controller's on the same seed, less 1.
-        action_std: Mean standard deviation of the agent's actions in training; 0 for references.
-    """
-
-    controller: str
-    frames: int
-    goodput_tok_s: float
-    low: float
-    high: float
-    gain: float
-    action_std: float
-
-
-def command_line(command: str, arguments: Mapping[str, Any]) -> str:
-    """A command of ours with its arguments, objects as JSON and empty ones left out."""
-    words = ["multispin", command]
-    for name, value in arguments.items():
-        if not isinstance(value, Mapping) or value:
-            words += [f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
-    return shlex.join(words)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(CheckedOptions):
     """What is trained.
 
     Attributes:
         scenario: The scenario's name.
-        model_pair: The model pair's name.
-        agent: The algorithm.
-        action: The action layer.
-        network: The network.
-        teacher: A controller whose decisions a PPO agent learns to imitate before it learns by itself, or ``none``.
-        seeds: Number of agents, from seed 0 on.
-        config: Changed fields of ``SystemConfig``.
-        hyperparameters: Changed hyperparameters.
+        model_pair: The model pair's name, or the path of a pair's .json file.
+        agent: The algorithm: ppo; sac, which goes over old rounds again and takes longer over each; recurrent-ppo, with
+            a memory of each user.
+        action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
+            closed form is told, where zeros are the closed form (residual).
+        network: One that treats users alike and serves any number of them, or a plain MLP.
+        teacher: A controller whose decisions a ppo agent clones before it learns by itself, or none;
+            long-run is the one to learn from.
+        seeds: Agents to train, from seed 0 on.
+        config: Changed fields of SystemConfig.
+        hyperparameters: Changed values, such as '{"total_timesteps": 1000000}', of those in
+            agents/multispin_agents/hyperparameters/AGENT.yaml.
     """
 
-    scenario: str
-    model_pair: str
-    agent: str = "ppo"
-    action: str = "residual"
-    network: str = "equivariant"
-    teacher: str = "none"
-    seeds: int = 1
-    config: Mapping[str, Any] = field(default_factory=dict)
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Scenario = "mobile"
+    model_pair: ModelPair = "llama2"
+    agent: Agent = "ppo"
+    action: Action = "residual"
+    network: Network = "equivariant"
+    teacher: Annotated[str, tyro.conf.arg(metavar=one_of(TEACHERS))] = "none"
+    seeds: int = whole(1, MOST, default=1)
+    config: Config = field(default_factory=dict)
+    hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.teacher not in TEACHERS:
+            raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, got {self.teacher!r}")
         self.system()
-        # SAC's critics, and a memory that lessons of single rounds do not train, would undo what was learned.
+        # SAC's critics, and a memory that demonstrations of single rounds do not train, would undo what was learned.
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        if self.action not in ACTIONS:
+            raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {self.action!r}")
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
@@ -127,7 +118,7 @@ class Training:
 
     def values(self) -> Hyperparameters:
         """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
-        sections = [self.action, self.scenario, *(["taught"] if self.teacher != "none" else [])]
+        sections = [self.action, self.scenario, *(["cloned"] if self.teacher != "none" else [])]
         return load_hyperparameters(self.agent, sections, self.hyperparameters)
 
     def command(self) -> str:
@@ -141,10 +132,16 @@ class Training:
             FileExistsError: The folder holds something else.
         """
         manifest = {**asdict(self), "system": self.system().to_dict(), "values": asdict(self.values())}
-        return ResultsFolder(path, manifest, CurveRow)
+        return ResultsFolder(
+            path,
+            manifest,
+            CurveRow,
+            unique=("controller", "timesteps"),
+            allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
+        )
 
 
-def fit(
+def train(
     training: Training,
     folder: ResultsFolder[CurveRow],
     progress: Progress,
@@ -164,17 +161,14 @@ def fit(
     evaluation = _Evaluation(training, folder)
     for seed in range(training.seeds):
         _Run(training, seed, folder, evaluation, on_evaluation).finish(progress)
-        _picture(folder.path / "learning_curve.png", training, folder.rows())
+        draw_learning_curve(
+            folder.path / "learning_curve.png",
+            f"{training.agent}, {training.action} action, {training.network} network: "
+            f"{training.scenario} / {training.model_pair}",
+            "untrained" if training.teacher == "none" else f"after cloning {training.teacher}",
+            folder.rows(),
+        )
     return folder.rows()
-
-
-def best_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
-    """The references, and every agent's best evaluation: that of the policy kept."""
-    best: dict[str, CurveRow] = {}
-    for row in rows:
-        if row.controller not in best or row.gain > best[row.controller].gain:
-            best[row.controller] = row
-    return list(best.values())
 
 
 class _Evaluation:
@@ -188,20 +182,22 @@ class _Evaluation:
         for name, goodput in played.items():
             self._append(name, 0, goodput, 0.0)
 
-    def __call__(self, name: str, frames: int, controller: LearnedController, action_std: float) -> CurveRow:
+    def __call__(self, name: str, timesteps: int, controller: LearnedController, action_std: float) -> CurveRow:
         """An agent's evaluation after so many rounds, which is in the folder as well."""
-        return self._append(name, frames, self._goodput(controller), action_std)
+        return self._append(name, timesteps, self._goodput(controller), action_std)
 
     def _goodput(self, controller: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array(
             [episode.goodput_tok_s for episode in play(controller, self._config, EVALUATION_SEEDS, timed=False)]
         )
 
-    def _append(self, name: str, frames: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float) -> CurveRow:
+    def _append(
+        self, name: str, timesteps: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float
+    ) -> CurveRow:
         gain = interquartile_mean(goodput / self._reference - 1.0).value
-        row = CurveRow(name, frames, *interquartile_mean(goodput), gain, std)
+        row = CurveRow(name, timesteps, *interquartile_mean(goodput), gain, std)
         # An interruption right after an evaluation leaves its row: the same one.
-        if not any(old.controller == name and old.frames == frames for old in self._folder.rows()):
+        if not any(old.controller == name and old.timesteps == timesteps for old in self._folder.rows()):
             self._folder.append([row])
         return row
 
@@ -222,6 +218,7 @@ class _Run:
         self._name = f"seed{seed}"
         self._folder = folder
         self._path = folder.path / self._name
+        self._checkpoint_file = self._path / "checkpoint.pt"
         self._evaluation = evaluation
         self._on_evaluation = on_evaluation
         self._values = training.values()
@@ -229,21 +226,24 @@ class _Run:
     def finish(self, progress: Progress) -> None:
         """Trains the chunks that are left."""
         values = self._values
-        done = self._chunks_done()
-        task = progress.add_task(self._name, total=values.chunks * values.chunk_frames)
-        progress.update(task, completed=(done or 0) * values.chunk_frames)
+        done = chunks_done(self._checkpoint_file)
+        if done is not None and done > values.chunks:
+            raise ValueError(f"{self._checkpoint_file} must be of at most {values.chunks} chunks, got {done}")
+        done_timesteps = (done or 0) * values.chunk_timesteps
+        task = progress.add_task(self._name, total=values.chunks * values.chunk_timesteps, completed=done_timesteps)
         if done == values.chunks:
             return
         system = self._training.system()
-        env = make_training_env(system, self._training.action, values.lanes)
+        env = make_training_env(system, self._training.action, values.num_envs)
         agent = make_agent(env, system, self._training.network, values, self._seed)
         if done is not None:
-            agent = self._resumed(agent, env, done)
+            restore_checkpoint(self._checkpoint_file, agent)
         logger = configure(str(self._path / "tensorboard"), ["tensorboard"])
         agent.set_logger(logger)
         with closing(env), closing(logger):
-            if done is None and self._training.teacher != "none":
-                self._learn_from_teacher(agent, progress)
+            if done is None:
+                if self._training.teacher != "none":
+                    self._learn_from_teacher(agent, progress)
                 self._checkpoint(agent, 0)
             for chunk in range(done or 0, values.chunks):
                 self._train_chunk(agent, env, chunk, _Advance(progress, task))
@@ -252,9 +252,16 @@ class _Run:
     def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
         assert isinstance(agent.policy, AllocationPolicy)
         assert isinstance(self._values, PPOHyperparameters)
-        lessons = _lessons(self._training, self._values.lessons, self._folder.path / "lessons.npz", progress)
+        demonstrations = collect_once(
+            self._folder.path / "demonstrations.pt",
+            make_controller(self._training.teacher, self._training.model_pair),
+            self._training.system(),
+            self._training.action,
+            self._values.demonstrations,
+            progress,
+        )
         set_random_seed(self._seed)
-        imitate(agent.policy.network, lessons, self._values.lesson_epochs)
+        behavior_clone(agent.policy.network, demonstrations, self._values.cloning_epochs)
 
     def _train_chunk(self, agent: BaseAlgorithm, env: SB3VecEnv, chunk: int, callback: BaseCallback) -> None:
         # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that
@@ -267,7 +274,7 @@ class _Run:
         agent.lr_schedule = FloatSchedule(
             self._values.learning_rate * (_LAST_LEARNING_RATE + (1.0 - _LAST_LEARNING_RATE) * left)
         )
-        agent.learn(self._values.chunk_frames, callback, self._values.log_interval, reset_num_timesteps=False)
+        agent.learn(self._values.chunk_timesteps, callback, self._values.log_interval, reset_num_timesteps=False)
 
     def _checkpoint(self, agent: BaseAlgorithm, chunks: int) -> None:
         assert isinstance(agent.policy, AllocationPolicy | SquashedAllocationPolicy)
@@ -285,31 +292,9 @@ class _Run:
         agent.logger.dump(agent.num_timesteps)
         if row.gain == max(other.gain for other in self._folder.rows() if other.controller == self._name):
             controller.save(self._folder.path / "policies" / controller.name, self._facts(row))
-        # Where the state points counts: what an interruption leaves before that is done again, to the same result.
-        agent.save(self._file("checkpoint", chunks))
-        if isinstance(agent, OffPolicyAlgorithm) and chunks < self._values.chunks:
-            agent.save_replay_buffer(self._file("replay", chunks))
-        partial = self._path / "state.partial"
-        partial.write_text(json.dumps({"chunks": chunks}) + "\n", encoding="utf-8")
-        partial.replace(self._path / "state.json")
-        for kind in ("checkpoint", "replay"):
-            self._file(kind, chunks - 1).unlink(missing_ok=True)
+        # What an interruption leaves before this is done again, to the same result.
+        save_checkpoint(self._checkpoint_file, agent, chunks, last=chunks == self._values.chunks)
         self._on_evaluation(row)
-
-    def _file(self, kind: str, chunks: int) -> Path:
-        return self._path / f"{kind}{chunks}.{'zip' if kind == 'checkpoint' else 'pkl'}"
-
-    def _chunks_done(self) -> int | None:
-        """Chunks up to the last checkpoint; None if there is no checkpoint."""
-        state = self._path / "state.json"
-        return int(json.loads(state.read_text(encoding="utf-8"))["chunks"]) if state.exists() else None
-
-    def _resumed(self, new: BaseAlgorithm, env: SB3VecEnv, done: int) -> BaseAlgorithm:
-        """The agent of the last checkpoint."""
-        agent = type(new).load(self._file("checkpoint", done), env, device="cpu")
-        if isinstance(agent, OffPolicyAlgorithm):
-            agent.load_replay_buffer(self._file("replay", done))
-        return agent
 
     def _facts(self, row: CurveRow) -> dict[str, Any]:
         training = self._training
@@ -325,7 +310,7 @@ class _Run:
             "seed": self._seed,
             "scenario": training.scenario,
             "model_pair": training.model_pair,
-            "frames": row.frames,
+            "timesteps": row.timesteps,
             "evaluation": {
                 "seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop],
                 "goodput_tok_s": {"policy": row.goodput_tok_s, **scores},
@@ -344,29 +329,8 @@ class _Run:
         }
 
 
-def _lessons(training: Training, rounds: int, file: Path, progress: Progress) -> Lessons:
-    """The teacher's lessons, the same for every seed, drawn once for the folder."""
-    if file.exists():
-        with np.load(file) as held:
-            return Lessons(held["observations"], held["actions"])
-    task = progress.add_task("lessons", total=rounds)
-    teacher = make_controller(training.teacher, training.model_pair)
-    lessons = attend(
-        teacher,
-        training.system(),
-        training.action,
-        rounds,
-        LESSON_SEED,
-        lambda played: progress.advance(task, played),
-    )
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **lessons._asdict())
-    partial.replace(file)
-    return lessons
-
-
 class _Advance(BaseCallback):
-    """Moves a progress bar with every round of the lanes, and logs the mean reward."""
+    """Moves a progress bar with every round of the environments, and logs the mean reward."""
 
     def __init__(self, progress: Progress, task: Any) -> None:
         super().__init__()
@@ -377,26 +341,3 @@ class _Advance(BaseCallback):
         self._progress.advance(self._task, self.training_env.num_envs)
         self.logger.record_mean("rollout/reward", float(np.mean(self.locals["rewards"])))
         return True
-
-
-def _picture(path: Path, training: Training, rows: Sequence[CurveRow]) -> None:
-    figure, (axes,) = new_figure(7.0, 4.0)
-    for name in REFERENCES:
-        value = next(row.goodput_tok_s for row in rows if row.controller == name)
-        axes.axhline(value, color=COLOURS[name], linestyle="--", label=name)
-    for seed in range(training.seeds):
-        mine = [row for row in rows if row.controller == f"seed{seed}"]
-        frames = [row.frames for row in mine]
-        (line,) = axes.plot(frames, [row.goodput_tok_s for row in mine], marker=".", label=f"seed {seed}")
-        axes.fill_between(
-            frames, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.15
-        )
-    axes.set_xlabel("rounds of training")
-    axes.set_ylabel("goodput, tok/s (interquartile mean, 95 % interval)")
-    axes.set_title(
-        f"{training.agent}, {training.action} action, {training.network} network: "
-        f"{training.scenario} / {training.model_pair}",
-        fontsize=10,
-    )
-    axes.legend()
-    save(figure, path)

@@ -9,10 +9,10 @@ from multispin_baselines import make_controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
+from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_train.benchmark.protocol import FIRST_EVALUATION_SEED
 from multispin_train.paper.values import FIGURE_7_BANDWIDTH_HZ
 
 ROUNDS = 50
@@ -55,7 +55,13 @@ class Points:
         self._seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + seeds)
         self._progress = progress
         systems = {pair: make_config("paper", pair).to_dict() for pair in PAPER_PAIRS}
-        self._folder = ResultsFolder(output, {"seeds": seeds, "rounds": ROUNDS, "systems": systems}, PointRow)
+        self._folder = ResultsFolder(
+            output,
+            {"seeds": seeds, "rounds": ROUNDS, "systems": systems},
+            PointRow,
+            unique=("model_pair", "scheme", "num_users", "bandwidth_hz"),
+            allowed={"model_pair": PAPER_PAIRS, "scheme": SCHEMES},
+        )
         self._rows = {self._key(r.model_pair, r.scheme, r.num_users, r.bandwidth_hz): r for r in self._folder.rows()}
 
     def sweep(self, pair: str, field: str) -> dict[str, list[PointRow]]:

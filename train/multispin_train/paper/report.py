@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.evaluation.rollout import independent_rounds
-from multispin_train.benchmark.report import markdown_table
+from multispin_env.evaluation.tables import markdown_table
 from multispin_train.calibrate import mean_goodput
 from multispin_train.paper.figures import FIGURE_4_ALPHA, FIGURE_4_THETA_S, FIGURE_4_VERIFICATION_S, figure_4_curves
 from multispin_train.paper.points import ROUNDS, SCHEMES, SWEEPS, Points

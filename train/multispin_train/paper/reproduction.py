@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from multispin_env.files import write_atomically
+from multispin_train.options import check_count
 from multispin_train.paper.figures import draw_figure_3, draw_figure_4, draw_figure_6, draw_sweep
 from multispin_train.paper.points import Points
 from multispin_train.paper.report import report_text
-
-DEFAULT_SEEDS = 32
 
 
 def reproduce(output: Path, seeds: int, progress: Progress) -> Path:
@@ -25,8 +25,7 @@ def reproduce(output: Path, seeds: int, progress: Progress) -> Path:
         ValueError: ``seeds`` is below 1.
         FileExistsError: The folder holds something else.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    check_count("seeds", seeds)
     points = Points(output, seeds, progress)
     draw_figure_3(output / "figure3.png")
     draw_figure_4(output / "figure4.png")
@@ -34,5 +33,5 @@ def reproduce(output: Path, seeds: int, progress: Progress) -> Path:
     draw_sweep(output / "figure7.png", points, "bandwidth_hz")
     draw_sweep(output / "figure8.png", points, "num_users")
     report = output / "report.md"
-    report.write_text(report_text(points, seeds), encoding="utf-8")
+    write_atomically(report, report_text(points, seeds))
     return report

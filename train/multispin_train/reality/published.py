@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 from multispin_env.core.equations import FloatArray
 from multispin_env.core.requests.synthetic import beta_parameters
-from multispin_train.reality.traces import drifting_variate
+from multispin_train.reality.drifting_rates import drifting_variate
 
 SOURCE = "Qwen2.5-0.5B -> 7B over 80 prompts, development log of the repository of arXiv 2606.20591"
 # Probability that at least k = 1..10 drafts of a round are accepted.

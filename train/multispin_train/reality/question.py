@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
+from multispin_baselines import REFERENCE_CONTROLLERS
 from rich.progress import Progress
 
 from multispin_env import MODEL_PAIRS
-from multispin_env.evaluation.results import claim_folder
+from multispin_env.config import whole
+from multispin_env.evaluation.results import claim_folder, read_rows
 from multispin_env.profiles import load_model_pair, load_traces
-from multispin_train.benchmark.protocol import DEFAULT_CONTROLLERS, Protocol, run_benchmark
+from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.benchmark.report import CEILING, REFERENCE
-from multispin_train.reality import report as reality_report
-from multispin_train.reality.report import Findings, Truncation
-from multispin_train.reality.traces import RESAMPLES, Analysis, analyse
-
-# Algorithm 1 is the heterogeneous optimum, slower.
-CONTROLLERS = tuple(name for name in DEFAULT_CONTROLLERS if name != "algorithm1")
+from multispin_train.options import MOST, CheckedOptions, Controllers, Policies
+from multispin_train.reality.analysis import Analysis, analyse
+from multispin_train.reality.findings import Findings, Truncation
+from multispin_train.reality.report import write_report
+from multispin_train.reality.resampling import RESAMPLES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Question(CheckedOptions):
     """What is asked.
 
     Attributes:
-        model_pair: A pair with measured requests: a file that ``multispin measure`` wrote, or a built-in name.
+        model_pair: A pair with measured requests: a file that measure wrote, or a built-in name.
         seeds: Episodes of everyone in each world.
-        controllers: Names of the controllers that play; the heterogeneous and the clairvoyant one are among them.
-        policies: Learned policies beside them, as :class:`~train.benchmark.Protocol` takes them.
+        controllers: Controllers that play, as for benchmark; heterogeneous and clairvoyant are among them.
+        policies: Learned policies beside them: folders that fit wrote, or names of shipped policies.
 
     Raises:
         ValueError: The pair has no measured requests, or a controller or a number is wrong.
         FileNotFoundError: There is no such policy.
     """
 
-    model_pair: str
-    seeds: int = 32
-    controllers: tuple[str, ...] = CONTROLLERS
-    policies: tuple[str, ...] = ()
+    model_pair: Annotated[str, tyro.conf.arg(metavar="PAIR")]
+    seeds: int = whole(1, MOST, default=32)
+    controllers: Controllers = REFERENCE_CONTROLLERS
+    policies: Policies = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         missing = [name for name in (REFERENCE, CEILING) if name not in self.controllers]
         if missing:
             raise ValueError(f"controllers must include {' and '.join(missing)}, got {', '.join(self.controllers)}")
@@ -126,7 +128,7 @@ def answer(question: Question, output: Path, progress: Progress, resamples: int 
         seeds=question.seeds,
         rows=rows,
     )
-    return reality_report.write_report(output, findings)
+    return write_report(output, findings)
 
 
 def _text(model_pair: str) -> str:
@@ -141,13 +143,4 @@ def _truncation(model_pair: str) -> Sequence[Truncation]:
     file = Path(model_pair).with_name("truncation.csv")
     if model_pair in MODEL_PAIRS or not file.exists():
         return ()
-    with file.open(newline="", encoding="utf-8") as opened:
-        return [
-            Truncation(
-                retained_entries=int(line["retained_entries"]),
-                payload_bits=int(line["payload_bits"]),
-                acceptance_mean=float(line["acceptance_mean"]),
-                standard_error=float(line["standard_error"]),
-            )
-            for line in csv.DictReader(opened)
-        ]
+    return read_rows(file, Truncation)

@@ -30,7 +30,7 @@ def solve_slsqp(problem: RoundProblem, *, derivatives: bool) -> tuple[IntArray, 
             problem.full_band_upload_s[lane],
             problem.drafting_latency_s[lane],
             problem.acceptance_rate[lane],
-            problem.verification_latency_s,
+            float(np.asarray(problem.verification_latency_s)[lane]),
             problem.max_draft_length,
             np.append(start[lane], start_s[lane]),
             derivatives,
@@ -38,7 +38,7 @@ def solve_slsqp(problem: RoundProblem, *, derivatives: bool) -> tuple[IntArray, 
     rounded = np.clip(np.rint(lengths), 1, problem.max_draft_length).astype(np.int64)
     latency_s, _ = equalize_bandwidth(problem, rounded)
     tokens = expected_tokens(problem.acceptance_rate, rounded)
-    return rounded, goodput(tokens, latency_s, problem.verification_latency_s)
+    return rounded, goodput(tokens, latency_s, problem.verification_s(rounded))
 
 
 def _solve_round(

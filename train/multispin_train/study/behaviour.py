@@ -46,7 +46,7 @@ def observe(controller: Controller, config: SystemConfig) -> Decisions:
     env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=LANES, config=config.to_dict()).unwrapped
     assert isinstance(env, MultiSpinVectorEnv)
     env.reset(seed=FIRST_SEED)
-    controller.begin(LANES)
+    controller.reset(LANES)
     cool_s = env.round_view().drafting_latency_s
     columns: list[tuple[FloatArray, ...]] = []
     for _ in range(ROUNDS):

@@ -21,10 +21,13 @@ from multispin_baselines import Controller, make_controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
+from multispin_env.config import whole
+from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
-from multispin_train.benchmark.protocol import FIRST_EVALUATION_SEED
-from multispin_train.fit.training import Training, fit
+from multispin_env.files import read_text
+from multispin_train.fit.training import Training, train
+from multispin_train.options import MOST, CheckedOptions, HyperparameterChanges
 
 SCENARIOS = ("paper", "requests", "mobile", "thermal")
 FLAGSHIP = ("mobile", "llama2")
@@ -38,6 +41,10 @@ TRANSFER_CONTROLLERS = ("heterogeneous", "robust")
 # Numbers of users beside the 20 trained on, and speeds, m/s, of all users instead of a mixture of three.
 USERS = (5, 10, 40)
 SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
+# The names of these settings.
+FLAGSHIP_SETTING = "-".join(FLAGSHIP)
+USER_SETTINGS = tuple(f"users-{users}" for users in USERS)
+SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
 
 # Rounds of training, by action and whether a teacher comes first. All take about a minute on one core.
 ROUNDS = {
@@ -47,31 +54,24 @@ ROUNDS = {
     ("residual", False): 98_304,
 }
 
-TRAINING_SEEDS = 5
-EVALUATION_SEEDS = 64
 # Evaluated and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 32
 _POLL_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(CheckedOptions):
     """How much is trained and played.
 
     Attributes:
         training_seeds: Agents of every kind.
-        evaluation_seeds: Episodes of every controller and agent, from ``FIRST_EVALUATION_SEED`` on.
-        hyperparameters: Changes for every agent; empty but for a trial of the command.
+        seeds: Episodes of everyone, on seeds that no training uses.
+        hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
     """
 
-    training_seeds: int = TRAINING_SEEDS
-    evaluation_seeds: int = EVALUATION_SEEDS
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("training_seeds", "evaluation_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+    training_seeds: int = whole(1, MOST, default=5)
+    seeds: int = whole(1, MOST, default=64)
+    hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[str, Training]:
@@ -93,7 +93,7 @@ class Plan:
         return cells
 
     def _cell(self, action: str, teacher: str = TEACHER, **fields: Any) -> Training:
-        values = {"frames": ROUNDS[action, teacher != "none"], **self.hyperparameters}
+        values = {"total_timesteps": ROUNDS[action, teacher != "none"], **self.hyperparameters}
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
         return Training(
             **{**flagship, **fields}, action=action, teacher=teacher, seeds=self.training_seeds, hyperparameters=values
@@ -175,7 +175,7 @@ class StudyRow:
 
 
 def cell_name(scenario: str, model_pair: str, action: str) -> str:
-    """Name of the cell of equivariant PPO agents that were taught."""
+    """Name of the cell of equivariant PPO agents that cloned a teacher first."""
     return f"{scenario}-{model_pair}-{action}"
 
 
@@ -201,10 +201,16 @@ class Study:
                 name: {**asdict(setting), "system": setting.system().to_dict()}
                 for name, setting in plan.settings.items()
             },
-            "evaluation_seeds": plan.evaluation_seeds,
+            "seeds": plan.seeds,
         }
         self.plan = plan
-        self.folder = ResultsFolder(path, manifest, StudyRow)
+        self.folder = ResultsFolder(
+            path,
+            manifest,
+            StudyRow,
+            unique=("setting", "player", "training_seed", "seed"),
+            allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS}},
+        )
 
     def cell_path(self, name: str) -> Path:
         """Where a cell's agents are."""
@@ -235,7 +241,7 @@ class Study:
 
     def _train(self, pool: ProcessPoolExecutor, progress: Progress) -> None:
         cells = self.plan.cells
-        wanted = {name: cell.seeds * (cell.values().chunks + (cell.teacher != "none")) for name, cell in cells.items()}
+        wanted = {name: cell.seeds * (1 + cell.values().chunks) for name, cell in cells.items()}
         task = progress.add_task("training", total=sum(wanted.values()))
         waiting: set[Future[None]] = {
             pool.submit(_train_cell, cell, self.cell_path(name)) for name, cell in cells.items()
@@ -254,11 +260,11 @@ class Study:
         file = self.cell_path(name) / "results.csv"
         if not file.exists():
             return 0
-        return sum(line.startswith("seed") for line in file.read_text(encoding="utf-8").splitlines())
+        return sum(line.startswith("seed") for line in read_text(file).splitlines())
 
     def _play(self, pool: ProcessPoolExecutor, progress: Progress) -> None:
         finished = {(row.setting, row.player, row.training_seed, row.seed) for row in self.folder.rows()}
-        seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + self.plan.evaluation_seeds)
+        seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + self.plan.seeds)
         players = list(self._players())
         task = progress.add_task("playing", total=len(players) * len(seeds))
         missing: dict[tuple[str, str, int], list[int]] = {}
@@ -299,7 +305,7 @@ class Study:
 
 
 def _train_cell(cell: Training, path: Path) -> None:
-    fit(cell, cell.open_folder(path), Progress(disable=True))
+    train(cell, cell.open_folder(path), Progress(disable=True))
 
 
 def _play_batch(make: Callable[[], Controller], system: SystemConfig, seeds: Sequence[int]) -> list[Episode]:

@@ -1,7 +1,6 @@
 """Training by the command: reproducible, resumable, and its policies stand in the benchmark."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,14 @@ import torch
 from multispin_agents import AGENTS
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.cli import main
+from multispin_train.fit import demonstrations
 from multispin_train.fit import training as fit
+from multispin_train.fit.checkpoints import chunks_done
 from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
-TINY = {"frames": 384, "lanes": 8, "rounds": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
+TINY = {"total_timesteps": 384, "num_envs": 8, "n_steps": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
 NAME = "mobile-llama2-seed0"
 
 
@@ -30,7 +31,7 @@ def training(**changes: object) -> fit.Training:
 
 def trained(path: Path, **changes: object) -> list[fit.CurveRow]:
     with Progress(disable=True) as progress:
-        return fit.fit(training(**changes), training(**changes).open_folder(path), progress)
+        return fit.train(training(**changes), training(**changes).open_folder(path), progress)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -42,9 +43,10 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(tmp_path / "whole", agent=agent)
-    assert [(row.controller, row.frames) for row in whole] == [
+    assert [(row.controller, row.timesteps) for row in whole] == [
         ("heterogeneous", 0),
         ("robust", 0),
+        ("seed0", 0),
         ("seed0", 128),
         ("seed0", 256),
         ("seed0", 384),
@@ -60,7 +62,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     monkeypatch.setattr(fit._Advance, "_on_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "cut", agent=agent)
-    assert json.loads((tmp_path / "cut" / "seed0" / "state.json").read_text())["chunks"] == 1
+    assert chunks_done(tmp_path / "cut" / "seed0" / "checkpoint.pt") == 1
     assert trained(tmp_path / "cut", agent=agent) == whole
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -71,13 +73,17 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
 def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attend, drawn = fit.attend, []
-    monkeypatch.setattr(fit, "attend", lambda *arguments: drawn.append(1) or attend(*arguments))
-    lessons = {**TINY, "frames": 128, "lessons": 640, "lesson_epochs": 20}
-    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=lessons, seeds=2)
-    assert [row.frames for row in rows if row.controller == "seed0"] == [0, 128]
+    collect_demonstrations, drawn = demonstrations.collect_demonstrations, []
+    monkeypatch.setattr(
+        demonstrations,
+        "collect_demonstrations",
+        lambda *arguments: drawn.append(1) or collect_demonstrations(*arguments),
+    )
+    taught = {**TINY, "total_timesteps": 128, "demonstrations": 640, "cloning_epochs": 20}
+    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=taught, seeds=2)
+    assert [row.timesteps for row in rows if row.controller == "seed0"] == [0, 128]
     assert len(drawn) == 1
-    again = trained(tmp_path / "b", teacher="robust", hyperparameters=lessons)
+    again = trained(tmp_path / "b", teacher="robust", hyperparameters=taught)
     assert again == [row for row in rows if row.controller != "seed1"]
     with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got sac"):
         training(teacher="robust", agent="sac")
@@ -87,7 +93,7 @@ def test_tensorboard_can_show_the_evaluations_and_the_training(tmp_path: Path) -
     rows = trained(tmp_path)
     log = EventAccumulator(str(tmp_path / "seed0" / "tensorboard")).Reload()
     shown = [(event.step, event.value) for event in log.Scalars("evaluation/gain_over_heterogeneous")]
-    assert shown == [(row.frames, pytest.approx(row.gain, abs=1e-6)) for row in rows if row.controller == "seed0"]
+    assert shown == [(row.timesteps, pytest.approx(row.gain, abs=1e-6)) for row in rows if row.controller == "seed0"]
     assert {"evaluation/goodput_tok_s", "rollout/reward", "train/loss"} <= set(log.Tags()["scalars"])
 
 
@@ -95,13 +101,22 @@ def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["fit", "--action", "direct", "--network", "mlp", "--config", json.dumps(SMALL)]
-    arguments += ["--hyperparameters", json.dumps({**TINY, "frames": 1}), "--output", str(tmp_path / "run")]
+    arguments += ["--hyperparameters", json.dumps({**TINY, "total_timesteps": 1}), "--output", str(tmp_path / "run")]
     assert main(arguments) == 0
     assert "% over heterogeneous" in capsys.readouterr().out
     policy = tmp_path / "run" / "policies" / NAME
     card = json.loads((policy / "card.json").read_text())
     assert card["command"].startswith("multispin fit --scenario mobile --model-pair llama2 --agent ppo --action")
-    assert {"seed", "frames", "evaluation", "hyperparameters", "versions", "system", "action", "network"} <= set(card)
+    assert {
+        "seed",
+        "timesteps",
+        "evaluation",
+        "hyperparameters",
+        "versions",
+        "system",
+        "action",
+        "network",
+    } <= set(card)
     assert sum(file.stat().st_size for file in policy.iterdir()) < 1_000_000
 
     arguments = ["benchmark", "--seeds", "2", "--controllers", "fixed", "heterogeneous", "--policy", str(policy)]
@@ -111,7 +126,7 @@ def test_the_fit_command_leaves_a_policy_that_the_benchmark_plays(
 
 
 def test_policies_and_controllers_meet_the_same_worlds_by_name(tmp_path: Path) -> None:
-    trained(tmp_path / "run", hyperparameters={**TINY, "frames": 1})
+    trained(tmp_path / "run", hyperparameters={**TINY, "total_timesteps": 1})
     path = str(tmp_path / "run" / "policies" / NAME)
     protocol = Protocol(
         scenario="mobile", model_pair="llama2", seeds=2, controllers=("fixed",), policies=(path,), config=SMALL
@@ -123,10 +138,10 @@ def test_policies_and_controllers_meet_the_same_worlds_by_name(tmp_path: Path) -
         (NAME, 0),
         (NAME, 1),
     ]
-    with pytest.raises(ValueError, match="need folders of different names"):
+    with pytest.raises(ValueError, match="there are two called"):
         Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(path, path))
     Path(path).rename(tmp_path / "fixed")
-    with pytest.raises(ValueError, match="a policy cannot be called 'fixed' as a controller is"):
+    with pytest.raises(ValueError, match="there are two called 'fixed'"):
         Protocol(scenario="mobile", model_pair="llama2", seeds=2, policies=(str(tmp_path / "fixed"),))
 
 
@@ -136,24 +151,16 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
     training().open_folder(tmp_path / "mine")
     with pytest.raises(FileExistsError, match="holds results for another action"):
         training(action="direct").open_folder(tmp_path / "mine")
-    assert main(["fit", "--hyperparameters", '{"gamma": 1}', "--output", str(tmp_path / "new")]) == 2
-    assert "ppo has no hyperparameter 'gamma'" in " ".join(capsys.readouterr().err.split())
+    assert main(["fit", "--hyperparameters", '{"discount": 1}', "--output", str(tmp_path / "new")]) == 2
+    assert "ppo has no field 'discount'" in " ".join(capsys.readouterr().err.split())
     assert main(["fit", "--seeds", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "seeds must be at least 1, got 0" in capsys.readouterr().err
+    assert "seeds must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
     assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
     assert "no policy in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
-def test_without_pytorch_the_command_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "multispin_agents.policy", None)
-    assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
-    assert "pip install --editable '.[train,live]'" in " ".join(capsys.readouterr().err.split())
-
-
 def test_training_and_evaluation_worlds_are_none_of_the_benchmark_s() -> None:
-    lanes = training().values().lanes
-    assert fit.CHUNK_SEEDS[1] + lanes <= fit.EVALUATION_SEEDS.start
+    num_envs = training().values().num_envs
+    assert fit.CHUNK_SEEDS[1] + num_envs <= fit.EVALUATION_SEEDS.start
     assert fit.EVALUATION_SEEDS.stop <= 1_000_000

@@ -1,4 +1,4 @@
-"""Learning from a teacher: a controller's decisions as an action layer's numbers, and regression on them."""
+"""Behavior cloning: a controller's decisions as an action layer's numbers, and regression on them."""
 
 from __future__ import annotations
 
@@ -10,61 +10,74 @@ import torch
 from multispin_baselines import Controller
 from numpy.typing import NDArray
 
+from multispin_agents import ACTIONS
 from multispin_agents.networks import ActorCritic
 from multispin_env import Simulator, SystemConfig
 from multispin_env.envs.actions import make_action_codec
+from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 
-# Rounds after which the teacher's worlds are drawn anew, and lanes played at once.
+# Rounds after which the teacher's worlds are drawn anew, and environments played at once.
 _EPISODE_ROUNDS = 40
-_LANES = 64
+_NUM_ENVS = 64
 _BATCH = 512
 _LEARNING_RATE = 3e-3
 
 
-class Lessons(NamedTuple):
-    """Observations, (rounds, 9 users), and the actions to learn for them, (rounds, 2 users)."""
+class Demonstrations(NamedTuple):
+    """Observations, (rounds, 11 users), and the actions to learn for them, (rounds, 2 users)."""
 
     observations: NDArray[np.float32]
     actions: NDArray[np.float32]
 
 
-def attend(
+def demonstration_rows(rounds: int) -> int:
+    """Rounds of the demonstrations that :func:`collect_demonstrations` gives for so many: whole batches."""
+    return -(-rounds // _NUM_ENVS) * _NUM_ENVS
+
+
+def collect_demonstrations(
     teacher: Controller,
     config: SystemConfig,
     layer: str,
     rounds: int,
     seed: int,
     on_rounds: Callable[[int], None] = lambda rounds: None,
-) -> Lessons:
+) -> Demonstrations:
     """The teacher's decisions in worlds that it plays itself, through an action layer.
 
     Args:
         teacher: Who decides.
         config: The system.
         layer: The action layer.
-        rounds: Rounds to play, over all lanes; rounded up to whole batches.
+        rounds: Rounds to play, over all environments; rounded up to whole batches.
         seed: Decides the worlds.
         on_rounds: Called with the number of rounds just played, for progress.
+
+    Raises:
+        ValueError: The layer's actions cannot be told from decisions.
     """
+    check_choice("action, to learn from a teacher,", layer, ACTIONS)
     observe = ObservationCodec(config).encode
     codec = make_action_codec(layer, config)
-    simulator = Simulator(config, _LANES)
+    simulator = Simulator(config, _NUM_ENVS)
     observations, actions = [], []
-    for batch in range(-(-rounds // _LANES)):
+    for batch in range(demonstration_rows(rounds) // _NUM_ENVS):
         if batch % _EPISODE_ROUNDS == 0:
-            simulator.reset([np.random.default_rng([seed, batch, lane]) for lane in range(_LANES)])
+            simulator.reset([np.random.default_rng([seed, batch, index]) for index in range(_NUM_ENVS)])
         view = simulator.view()
         observations.append(observe(view))
         actions.append(codec.encode(teacher.act(view), view))
         simulator.step(codec.decode(actions[-1], view))
-        on_rounds(_LANES)
-    return Lessons(np.concatenate(observations), np.concatenate(actions))
+        on_rounds(_NUM_ENVS)
+    return Demonstrations(np.concatenate(observations), np.concatenate(actions))
 
 
-def imitate(network: ActorCritic, lessons: Lessons, epochs: int, on_epoch: Callable[[], None] = lambda: None) -> float:
-    """Fits the actor to the lessons by least squares; returns the mean squared error of the last epoch."""
-    observations, actions = torch.from_numpy(lessons.observations), torch.from_numpy(lessons.actions)
+def behavior_clone(
+    network: ActorCritic, demonstrations: Demonstrations, epochs: int, on_epoch: Callable[[], None] = lambda: None
+) -> float:
+    """Fits the actor to the demonstrations by least squares; returns the mean squared error of the last epoch."""
+    observations, actions = torch.from_numpy(demonstrations.observations), torch.from_numpy(demonstrations.actions)
     optimizer = torch.optim.Adam(network.actor.parameters(), lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(actions) // _BATCH))
     for _ in range(epochs):

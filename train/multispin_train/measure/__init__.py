@@ -1,0 +1,1 @@
+"""Measuring pairs of language models."""

@@ -1,0 +1,150 @@
+"""The pictures of the study's page."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from multispin_agents.policy import LearnedController
+from multispin_baselines import make_controller
+
+from multispin_env import PAPER_PAIRS, make_config
+from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.evaluation.results import read_rows
+from multispin_train.fit.learning_curve import REFERENCES, CurveRow
+from multispin_train.study import behaviour as study_behaviour
+from multispin_train.study.plan import (
+    ACTIONS,
+    FLAGSHIP,
+    FLAGSHIP_SETTING,
+    SCENARIOS,
+    SPEED_SETTINGS,
+    SPEEDS_M_S,
+    USER_SETTINGS,
+    USERS,
+    Study,
+    cell_name,
+)
+from multispin_train.study.results import Results
+
+_ACTION_COLOURS = {"direct": "#4477aa", "residual": "#228833"}
+
+
+def draw_goodput(path: Path, results: Results) -> None:
+    """Draws everybody's goodput in every scenario with every pair."""
+    figure, panels = new_figure(12.0, 6.0, len(PAPER_PAIRS), len(SCENARIOS))
+    for row, pair in enumerate(PAPER_PAIRS):
+        for column, scenario in enumerate(SCENARIOS):
+            panel, name = panels[row * len(SCENARIOS) + column], f"{scenario}-{pair}"
+            players = [
+                (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "robust", "stochastic", "long-run")
+            ]
+            players += [(f"{name}-{action}", _ACTION_COLOURS[action]) for action in ACTIONS]
+            players += [("clairvoyant", COLOURS["clairvoyant"])]
+            players = [(player, colour) for player, colour in players if results.has(name, player)]
+            for place, (player, colour) in enumerate(players):
+                value, low, high = results.mean(name, player)
+                panel.errorbar(place, value, yerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
+                panel.annotate(
+                    f"{value:.0f}", (place, high), (0, 4), textcoords="offset points", ha="center", fontsize=7
+                )
+            labels = [player.removeprefix(f"{name}-") for player, _ in players]
+            panel.set_xticks(range(len(players)), labels, rotation=60, ha="right", fontsize=8)
+            panel.set_xlim(-0.5, len(players) - 0.2)
+            panel.set_ylim(0.0, 1.1 * max(results.mean(name, player).high for player, _ in players))
+            panel.set_title(f"{scenario} / {pair}", fontsize=10)
+            if not column:
+                panel.set_ylabel("goodput, tok/s")
+    save(figure, path)
+
+
+def draw_transfer(path: Path, results: Results) -> None:
+    """Draws agents and controllers in other systems than the one trained on."""
+    figure, (users_panel, speed_panel) = new_figure(10.0, 4.0, 1, 2)
+    direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
+    players = {
+        "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
+        "robust": ("robust", COLOURS["robust"]),
+        "direct, trained at 20 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
+        "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
+    }
+    numbers = sorted([*USERS, 20])
+    user_settings = [f"users-{users}" if users in USERS else FLAGSHIP_SETTING for users in numbers]
+    for label, (player, colour) in players.items():
+        for panel, values, names in (
+            (users_panel, numbers, user_settings),
+            (speed_panel, SPEEDS_M_S, SPEED_SETTINGS),
+        ):
+            means = [results.mean(name, player) for name in names]
+            panel.plot(values, [one.value for one in means], ".-", color=colour, label=label)
+            panel.fill_between(
+                values, [one.low for one in means], [one.high for one in means], color=colour, alpha=0.12
+            )
+    users_panel.plot(
+        USERS, [results.mean(name, name).value for name in USER_SETTINGS], "k*", markersize=8, label="specialist"
+    )
+    users_panel.set_xlabel("users")
+    speed_panel.set_xscale("log")
+    speed_panel.minorticks_off()
+    speed_panel.set_xticks(SPEEDS_M_S, [f"{speed:g}" for speed in SPEEDS_M_S])
+    speed_panel.set_xlabel("speed of all users, m/s")
+    users_panel.set_ylabel("goodput, tok/s")
+    for panel in (users_panel, speed_panel):
+        panel.set_ylim(bottom=0.0)
+    users_panel.legend(fontsize=8)
+    save(figure, path)
+
+
+def draw_curves(path: Path, study: Study) -> None:
+    """Draws the agents' evaluations as they learned, after a teacher and without."""
+    figure, panels = new_figure(11.0, 4.2, 1, 2)
+    cells = study.plan.settings[FLAGSHIP_SETTING].cells
+    for panel, cloned in zip(panels, (True, False), strict=True):
+        for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == cloned):
+            curves: dict[int, list[float]] = {}
+            for line in read_rows(study.cell_path(name) / "results.csv", CurveRow):
+                if line.controller.startswith("seed"):
+                    curves.setdefault(line.timesteps, []).append(line.goodput_tok_s)
+                elif line.controller in REFERENCES and name == cells[0 if cloned else -1]:
+                    colour = COLOURS[line.controller]
+                    panel.axhline(line.goodput_tok_s, linestyle="--", color=colour, label=line.controller)
+            timesteps = sorted(curves)
+            (drawn,) = panel.plot(timesteps, [np.mean(curves[one]) for one in timesteps], ".-", label=name)
+            panel.fill_between(
+                timesteps,
+                [min(curves[one]) for one in timesteps],
+                [max(curves[one]) for one in timesteps],
+                color=drawn.get_color(),
+                alpha=0.12,
+            )
+        panel.set_xlabel("rounds of training")
+        panel.set_title("after a teacher" if cloned else "without a teacher", fontsize=10)
+        panel.legend(fontsize=8)
+        panel.set_ylim(bottom=0.0)
+    panels[0].set_ylabel("goodput, tok/s: mean and range of training seeds", fontsize=9)
+    save(figure, path)
+
+
+def draw_behaviour(path: Path, study: Study) -> None:
+    """Draws what the agent of training seed 0 does, beside controllers."""
+    scenario, pair = FLAGSHIP
+    mobile, thermal = make_config(scenario, pair), make_config("thermal", pair)
+    players = {
+        name: (COLOURS[name], functools.partial(make_controller, name, pair))
+        for name in ("heterogeneous", "robust", "long-run")
+    }
+    agent = study.policy_path(cell_name(scenario, pair, "direct"), 0)
+    study_behaviour.picture(
+        path,
+        {
+            **players,
+            "agent": (
+                _ACTION_COLOURS["direct"],
+                functools.partial(LearnedController.load, agent),
+            ),
+        },
+        mobile,
+        thermal,
+        {speed: mobile.updated({"channel": {"speeds_m_s": [speed]}}) for speed in SPEEDS_M_S},
+    )
