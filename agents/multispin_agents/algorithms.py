@@ -15,8 +15,7 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from multispin_agents import AGENTS
-from multispin_agents.layers import LAYERS, VectorLayerAction, direct
+from multispin_agents import ACTIONS, AGENTS
 from multispin_agents.networks import NetworkConfig
 from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
@@ -24,7 +23,7 @@ from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
 from multispin_env.envs.checks import check_choice
 from multispin_env.files import read_text
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 
 # Sections and their values; whatever stands for a value is refused later, by its name.
 _DEEPEST = 4
@@ -263,7 +262,7 @@ def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str
     if not isinstance(held, dict) or "default" not in held:
         raise ConfigError(f"{path} must hold sections of hyperparameters, one of them default, got {shown(held)}")
     rules = {item.name: item.metadata for item in fields(kind)}
-    known = ("default", *LAYERS, *SCENARIOS, "cloned")
+    known = ("default", *ACTIONS, *SCENARIOS, "cloned")
     for section, values in held.items():
         try:
             check_choice("section", section, known)
@@ -295,10 +294,12 @@ def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3Vec
     """
     check_choice("action", layer, tuple(LAYERS))
     env: Any = gym.make_vec(
-        "multispin_env/Heterogeneous-v0", num_envs=num_envs, autoreset_mode="SameStep", config=config.to_dict()
+        "multispin_env/Heterogeneous-v0",
+        num_envs=num_envs,
+        autoreset_mode="SameStep",
+        config=config.to_dict(),
+        action=layer,
     )
-    if LAYERS[layer] is not direct:  # the environment's own
-        env = VectorLayerAction(env, LAYERS[layer])
     return SB3VecEnv(LongRunReward(env))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self, TypeAlias
 
 import torch
@@ -10,20 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multispin_agents import NETWORKS
-from multispin_agents.layers import ACTIONS_PER_USER
 from multispin_env import SystemConfig
+from multispin_env.config import RequestConfig
 from multispin_env.config.validation import Checked, whole
 from multispin_env.core.channel.base import SPECTRAL_EFFICIENCY_UNIT
 from multispin_env.core.equations import LN_2
 from multispin_env.envs.checks import check_choice
 
-# Numbers of a user in the observation; of the last upload's rate and the Doppler shift nothing is made yet.
+# Numbers of a user in the observation, in what networks read of it, and in actions, `direct` or `residual`.
 NUM_FEATURES = 11
-NUM_INPUTS = 12
+NUM_INPUTS = 14
+ACTIONS_PER_USER = 2
 
 # Typical values and spreads of a user's inputs in the presets: fixed, so that there are no statistics to carry along.
-_CENTRE = torch.tensor([1.0, 3.5, 4.0, -0.5, 5.0, 1.5, 0.8, 0.3, 1.5, 1.5, 2.0, 0.3])
-_SPREAD = torch.tensor([0.1, 1.5, 1.5, 1.0, 2.5, 0.6, 0.1, 0.1, 1.5, 1.5, 1.5, 0.3])
+_CENTRE = torch.tensor([1.0, 3.5, 4.0, -0.5, 5.0, 1.5, -0.2, 0.3, 0.8, 0.3, 1.5, 1.5, 2.0, 0.3])
+_SPREAD = torch.tensor([0.1, 1.5, 1.5, 1.0, 2.5, 0.6, 0.5, 0.4, 0.1, 0.1, 1.5, 1.5, 1.5, 0.3])
 _LIMIT = 5.0
 _LEAST_EFFICIENCY = 1e-3
 _LEAST_STD = 1e-2
@@ -67,12 +68,25 @@ class NetworkConfig(Checked):
         """The configuration of a network for a system."""
         return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length, memory)
 
+    @classmethod
+    def of_observations(cls, size: int) -> Self:
+        """A small equivariant network for observations of so many numbers, in the units of the scenarios.
+
+        Raises:
+            ValueError: They are no observations of :class:`~multispin_env.envs.MultiSpinEnv`.
+        """
+        if size < NUM_FEATURES or size % NUM_FEATURES:
+            raise ValueError(f"observations must have {NUM_FEATURES} numbers a user, got {size} numbers")
+        units = {field.name: field.default for field in (*fields(RequestConfig), *fields(SystemConfig))}
+        return cls("equivariant", size // NUM_FEATURES, 32, units["tokens_high"], units["max_draft_length"])
+
 
 def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
     """What the observation says of each user, on scales that a network takes well, (batch, users, NUM_INPUTS).
 
     Per user: drafting latency; logarithms of the signal to noise ratio observed, long-term, and of their ratio;
-    spectral efficiency observed, and its logarithm; acceptance of the task, mean and spread; log-odds of the request's
+    spectral efficiency observed, its logarithm, and that of the last upload's over it; root of the Doppler shift;
+    acceptance of the task, mean and spread; log-odds of the request's
     posterior acceptance given all evidence, and given the last round's alone; logarithm of the evidence; accepted
     share of the last draft.
 
@@ -81,11 +95,14 @@ def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
         config: Its units.
     """
     features = observation.reshape(len(observation), NUM_FEATURES, -1).unbind(1)
-    latency, observed, long_term, _, _, mean, std, tested, accepted, last_length, last_accepted = features
+    latency, observed, long_term, last_upload, doppler, mean, std, *history = features
+    tested, accepted, last_length, last_accepted = history
     observed, long_term = (
         SPECTRAL_EFFICIENCY_UNIT * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)
     )
     log_snr, log_mean_snr = (torch.log(torch.expm1(LN_2 * efficiency)) for efficiency in (observed, long_term))
+    # Before the first upload there is no such rate: as if it had been the one observed.
+    last_upload = torch.where(last_upload > 0.0, SPECTRAL_EFFICIENCY_UNIT * last_upload, observed)
     tested, accepted = config.tokens_high * tested, config.tokens_high * accepted
     last_length, last_accepted = config.max_draft_length * last_length, config.max_draft_length * last_accepted
     running = (tested > 0).to(tested.dtype)
@@ -102,6 +119,8 @@ def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
             log_snr - log_mean_snr,
             observed,
             torch.log(observed),
+            torch.log(last_upload / observed),
+            torch.sqrt(doppler),
             mean,
             std,
             posterior,

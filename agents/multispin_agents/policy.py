@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from multispin_baselines import Controller
 
-from multispin_agents.layers import LAYERS
+from multispin_agents import ACTIONS
 from multispin_agents.networks import Actor, Memory, NetworkConfig
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
 from multispin_env.config.validation import from_mapping, shown
+from multispin_env.envs.actions import make_action_codec
 from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 from multispin_env.files import read_json, write_atomically
@@ -40,7 +41,7 @@ class LearnedController(Controller):
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
         self.name = name
-        self.layer = check_choice("action", layer, tuple(LAYERS))
+        self.layer = check_choice("action", layer, ACTIONS)
         self.trained_on = config
         self._actor = actor
         self._memory: Memory | None = None
@@ -103,6 +104,7 @@ class LearnedController(Controller):
         if self._checked is not view.config:
             self._check(view.config)
             self._checked = view.config
+            self._codec = make_action_codec(self.layer, view.config)
         num_envs = len(view.drafting_latency_s)
         if self._memory is not None and self._memory[0].shape[1] != num_envs:
             raise ValueError(
@@ -114,7 +116,7 @@ class LearnedController(Controller):
             actions, self._memory = self._actor.mean_action(observations, self._memory)
         if not bool(torch.isfinite(actions).all()):
             raise ValueError(f"policy {self.name!r} comes to actions that are no numbers; its weights are too large")
-        return LAYERS[self.layer](np.clip(actions.numpy(), -1.0, 1.0), view)
+        return self._codec.decode(np.clip(actions.numpy(), -1.0, 1.0), view)
 
     def _check(self, config: SystemConfig) -> None:
         network, trained = self._actor.config, self.trained_on
@@ -155,7 +157,7 @@ def _read_card(file: Path) -> tuple[NetworkConfig, str, SystemConfig]:
             raise ConfigError(f"a card needs a value for: {', '.join(missing)}")
         if not isinstance(card["network"], dict):
             raise ConfigError(f"network must be an object, got {shown(card['network'])}")
-        layer = check_choice("action", card["action"], tuple(LAYERS))
+        layer = check_choice("action", card["action"], ACTIONS)
         return from_mapping(NetworkConfig, card["network"], "network"), layer, SystemConfig.from_dict(card["system"])
     except ValueError as error:
         raise ConfigError(f"{file} describes no policy: {error}") from error

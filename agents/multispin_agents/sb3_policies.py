@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import (
@@ -19,8 +20,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
-from multispin_agents.layers import ACTIONS_PER_USER
 from multispin_agents.networks import (
+    ACTIONS_PER_USER,
     NUM_INPUTS,
     Actor,
     ActorCritic,
@@ -38,20 +39,35 @@ _LOG_STD_RANGE = (-6.0, 1.0)
 class AllocationPolicy(ActorCriticPolicy):
     """A Gaussian policy around an :class:`~multispin_agents.networks.ActorCritic`, for PPO.
 
-    The standard deviation is shared by the users, one for each kind of number.
+    ``PPO(AllocationPolicy, env)`` is enough for ``direct`` and ``residual`` actions, in any scenario and with any
+    number of users. The standard deviation is shared by the users, one for each kind of number.
 
     Args:
-        network_config: The fields of a :class:`~multispin_agents.networks.NetworkConfig`.
+        observation_space: As stable-baselines3 gives it.
+        network_config: The fields of a :class:`~multispin_agents.networks.NetworkConfig`. By default a small
+            equivariant network in the units of the scenarios: give it where the configuration changes ``tokens_high``
+            or ``max_draft_length``.
         initial_std: Standard deviation of the first actions.
         *arguments: As stable-baselines3 gives them.
         **options: Likewise.
     """
 
-    def __init__(self, *arguments: Any, network_config: dict[str, Any], initial_std: float, **options: Any) -> None:
-        self._network_config = NetworkConfig(**network_config)
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        *arguments: Any,
+        network_config: dict[str, Any] | None = None,
+        initial_std: float = 0.3,
+        **options: Any,
+    ) -> None:
+        self._network_config = (
+            NetworkConfig.of_observations(spaces.flatdim(observation_space))
+            if network_config is None
+            else NetworkConfig(**network_config)
+        )
         self._initial_std = initial_std
         # Not `super()`: sb3-contrib's recurrent policy, a base of ours with memory, would make LSTMs of its own.
-        ActorCriticPolicy.__init__(self, *arguments, **options)
+        ActorCriticPolicy.__init__(self, observation_space, *arguments, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = ActorCritic(self._network_config)

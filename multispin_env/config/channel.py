@@ -145,9 +145,7 @@ def channel_config(values: ChannelConfig | Mapping[str, Any]) -> ChannelConfig:
     Raises:
         ConfigError: The kind is unknown, or a field is unknown, missing or out of range.
     """
-    if isinstance(values, tuple(CHANNEL_CONFIGS.values())):
-        return values
-    kind = values.get("kind", "block") if isinstance(values, Mapping) else "block"
+    kind = values.get("kind", "block") if isinstance(values, Mapping) else getattr(values, "kind", "block")
     if not isinstance(kind, str) or kind not in CHANNEL_CONFIGS:
         raise ConfigError(f"channel.kind must be one of {', '.join(CHANNEL_CONFIGS)}, got {shown(kind)}")
     return from_mapping(CHANNEL_CONFIGS[kind], values, "channel")

@@ -93,7 +93,7 @@ class SystemConfig(Checked):
             ConfigError: A field is unknown or out of range.
         """
         if not isinstance(changes, Mapping):
-            raise ConfigError(f"config must be a dict of SystemConfig's fields, got {shown(changes)}")
+            raise ConfigError(f"config must be a SystemConfig or a dict of its fields, got {shown(changes)}")
         values = self.to_dict()
         channel = changes.get("channel")
         kind = channel.get("kind") if isinstance(channel, Mapping) else None

@@ -17,22 +17,21 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from multispin_env.core.equations import IntArray
+from multispin_env.core.equations import FloatArray
+from multispin_env.core.streams import UIntArray
 
 Float32Array = NDArray[np.float32]
+PlaceArray = NDArray[np.uint32]
 Samples = TypeVar("Samples", NDArray[np.float32], NDArray[np.complex64])
 
-# Places are integers, in this fraction of a sample, so that they wrap around as exactly as they add.
-_SUBSAMPLE_BITS = 12
-_SUBSAMPLE_MASK = (1 << _SUBSAMPLE_BITS) - 1
-LENGTH_BITS = 19
+# Places are unsigned integers of 32 bits, in a fraction of a sample, so that they wrap around as exactly as they add.
+LENGTH_BITS = 18
 _LENGTH = 1 << LENGTH_BITS
+_SUBSAMPLE_BITS = 32 - LENGTH_BITS
+_SUBSAMPLE_MASK = np.uint32((1 << _SUBSAMPLE_BITS) - 1)
 
-# A place anywhere in a record takes so many random bits, the number of a sample ``LENGTH_BITS``.
-PLACE_BITS = LENGTH_BITS + _SUBSAMPLE_BITS
-
-_FADING_SAMPLES = 32
-_GAUSS_MARKOV_SAMPLES = 64
+_FADING_SAMPLES = 16
+_GAUSS_MARKOV_SAMPLES = 32
 _SEED = 20260604
 
 
@@ -40,33 +39,41 @@ class Record(Generic[Samples]):
     """A periodic function of a real variable, linear between equidistant samples.
 
     Args:
-        samples: One period, float32 or complex64, 2^19 of them.
+        samples: One period, 2^18 of them, and the first one again.
         samples_per_unit: Samples to a unit of the variable.
 
     Attributes:
-        samples: They, and the first one again.
+        samples: See above.
         samples_per_unit: See above.
         places_per_unit: Places, as :meth:`at` takes them, to a unit of the variable.
     """
 
     def __init__(self, samples: Samples, samples_per_unit: int) -> None:
-        self.samples = np.append(samples, samples[0])
+        self.samples: Samples = samples
         self.samples_per_unit = samples_per_unit
         self.places_per_unit = float(samples_per_unit << _SUBSAMPLE_BITS)
 
-    def at(self, place: IntArray) -> Samples:
-        """The function at integer places, any shape."""
-        index = place >> _SUBSAMPLE_BITS
-        index &= _LENGTH - 1
+    def at(self, place: PlaceArray) -> Samples:
+        """The function at places, any shape."""
+        index = (place >> _SUBSAMPLE_BITS).astype(np.intp)
         below = self.samples.take(index)
-        index += 1
-        value = self.samples.take(index)
+        value = self.samples[1:].take(index)
         value -= below
         part = (place & _SUBSAMPLE_MASK).astype(np.float32)
         part *= np.float32(2.0**-_SUBSAMPLE_BITS)
         value *= part
         value += below
         return value
+
+
+def places(bits: UIntArray) -> PlaceArray:
+    """Places anywhere in a record, from uniform 64-bit integers."""
+    return (bits >> np.uint64(32)).astype(np.uint32)
+
+
+def places_passed(units: FloatArray, rate: FloatArray) -> PlaceArray:
+    """How many places so many units take at a rate of places a unit."""
+    return (units * rate).astype(np.int64).astype(np.uint32)
 
 
 @lru_cache(maxsize=1)
@@ -81,7 +88,7 @@ def clarke() -> Record[NDArray[np.complex64]]:
     half = 0.5 * _FADING_SAMPLES / _LENGTH
     power = (np.arcsin(np.clip(line + half, -1.0, 1.0)) - np.arcsin(np.clip(line - half, -1.0, 1.0))) / np.pi
     coefficient = np.fft.ifft(np.sqrt(power) * _phasors(_LENGTH, 0), norm="forward")
-    return Record(coefficient.astype(np.complex64), _FADING_SAMPLES)
+    return Record(_closed(coefficient).astype(np.complex64), _FADING_SAMPLES)
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +102,15 @@ def gauss_markov() -> Record[Float32Array]:
     power = np.maximum(np.fft.rfft(correlation).real, 0.0)
     power[0] = 0.0
     samples = np.fft.irfft(np.sqrt(power) * _phasors(len(power), 1))
-    return Record((samples / samples.std()).astype(np.float32), _GAUSS_MARKOV_SAMPLES)
+    return Record(_closed(samples).real.astype(np.float32), _GAUSS_MARKOV_SAMPLES)
+
+
+def _closed(samples: NDArray[np.complex128] | FloatArray) -> NDArray[np.complex128]:
+    """The samples and the first one again, scaled so that the line between them has a mean power of 1."""
+    # Over a straight line from a to b it is (|a|^2 + |b|^2 + Re(a* b)) / 3.
+    following = np.roll(samples, -1)
+    power = np.mean(2.0 * np.abs(samples) ** 2 + (samples.conj() * following).real) / 3.0
+    return np.append(samples, samples[0]).astype(np.complex128) / np.sqrt(power)
 
 
 def _phasors(count: int, stream: int) -> NDArray[np.complex128]:

@@ -134,7 +134,7 @@ class Simulator:
         self._check_allocation(allocation)
         config, draft_length = self.config, allocation.draft_length
         drafting_s = draft_length * self._devices.drafting_latency_s
-        bits = draft_length * config.payload_bits
+        bits: FloatArray = draft_length * np.float64(config.payload_bits)
         bandwidth_hz = config.bandwidth_hz * allocation.bandwidth_share
         upload_s = self._channel.upload_s(self._time_s + drafting_s, bits, bandwidth_hz)
         multi_access_s = np.max(drafting_s + upload_s, axis=-1)

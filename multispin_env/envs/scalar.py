@@ -9,11 +9,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation
 from multispin_env.envs.checks import check_choice, check_options, check_seed
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
-from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
+from multispin_env.envs.system import BatchedSystem, RoundViewMixin, Step
 
 
 class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -30,50 +31,67 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
     ## Action Space
 
-    `Box(-1, 1, (n,), float32)`: first the draft lengths (K numbers; 1 in the homogeneous environment), then K
-    bandwidth logits (none with `bandwidth="optimal"`).
+    `Box(-1, 1, (n,), float32)`, by the argument `action`; length and tilts are of each user, in order, all of one part
+    before those of the next (one length in the homogeneous environment):
 
-    | Part | Meaning |
-    |---|---|
-    | length `a` | the range is cut into `max_draft_length` equal bins: `L = min(floor((a + 1) L_max / 2) + 1, L_max)` |
-    | logit `a` | bandwidth shares are the softmax of `sinh(3 a)`: the whole band is always used |
+    | `action` | Parts | Zeros |
+    |---|---|---|
+    | `"direct"` | lengths, then tilts of the shares of the band | equal lengths, uploads of equal time at the rates predicted |
+    | `"lengths"` | lengths; the closed form splits the band | equal lengths that arrive together at the rates predicted |
+    | `"residual"` | tilts of the rates, then of the acceptances, that the closed form is told | the closed form at the rates predicted |
 
-    `encode_action` and `decode_action` convert from and to an `Allocation`: lengths exactly, shares to 1e-6.
+    A length `a` drafts `min(floor((L_max + 1) ** ((a + 1) / 2)), L_max)` tokens: 1 to 25, 5 at 0. Shares are
+    proportional to `L_k / r_k exp(a_k)`, `r_k` being the rate predicted
+    (`multispin_env.optimal.predicted_spectral_efficiency`). Residual tilts multiply rates by `exp(a)` and the odds of
+    acceptance by `exp(3 a)`. Whatever the numbers, no user is starved: a clipped standard Gaussian earns more than .3 of
+    what zeros earn.
+
+    `decode_action` says which `Allocation` an action plays now; `encode_action` gives the nearest action (how near, the
+    codecs in `multispin_env.envs.actions` say). `step_allocation` plays an `Allocation` itself.
 
     ## Observation Space
 
-    `Box(0, high, (9 K,), float32)`: nine features, each for all users in order; number `f * K + k` is feature f of
-    user k.
+    `Box(0, high, (11 K,), float32)`: eleven features, each for all users in order; number `f * K + k` is feature f of
+    user k. (`multispin_env.core.round_features` lists them.)
 
     | f | Feature | Divided by | Bounds |
     |---|---|---|---|
     | 0 | drafting latency now | `drafting_latency_s` | 0 to its largest value |
     | 1 | spectral efficiency observed at the start of the round | 8 bit/s/Hz | 0 to 8 |
     | 2 | spectral efficiency at the gain averaged over fading | 8 bit/s/Hz | 0 to 8 |
-    | 3 | acceptance, mean of the user's task | 1 | 0 to 1 |
-    | 4 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
-    | 5 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
-    | 6 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
-    | 7 | draft length of the last round | `max_draft_length` | 0 to 1 |
-    | 8 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
+    | 3 | mean spectral efficiency of the last round's upload | 8 bit/s/Hz | 0 to 8 |
+    | 4 | Doppler shift as estimated; 0 where there is no estimate | 16 Hz | 0 to 100 |
+    | 5 | acceptance, mean of the user's task | 1 | 0 to 1 |
+    | 6 | acceptance, standard deviation of the task | 1 | 0 to 0.5 |
+    | 7 | drafts of this request that verification has decided | `requests.tokens_high` | 0 to about 2 |
+    | 8 | drafts of this request that were accepted | `requests.tokens_high` | 0 to about 2 |
+    | 9 | draft length of the last round | `max_draft_length` | 0 to 1 |
+    | 10 | drafts accepted in the last round | `max_draft_length` | 0 to 1 |
 
     It is the protocol's `RoundView`, no more and no less; controllers read the same through `round_view()`.
 
     ## Rewards
 
-    The round's realised goodput, tokens of all users over the round's duration, divided by
-    `reference_goodput(config)`, the homogeneous optimum of the average system, so that it is about 1. Figures are
-    reported as total tokens over total seconds of an episode, which the mean reward only approximates.
+    | `reward` | Of a round |
+    |---|---|
+    | `"goodput"` | its realised goodput, tokens of all users over its duration, over a constant: about 1 |
+    | `"time-priced"` | its tokens less a price times its seconds, over a constant: about 0 |
+
+    The constants are those of :func:`multispin_env.optimal.average_round`. The figure of merit is total tokens over
+    total seconds of an episode. The mean of the rounds' goodputs hardly feels a long round; the mean of `"time-priced"`
+    orders policies as the figure of merit does.
 
     `info` holds, per user, `draft_length`, `bandwidth_share`, `tokens`, `drafting_s` and `upload_s`, and of the round
-    `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second. Where models write,
-    in the scenario `live`, it also holds `text`: a tuple with each user's text as the round left it. `reset` returns
-    the same entries, all zero (texts empty): no round was played yet.
+    `multi_access_s`, `verification_s`, their sum `latency_s`, and `goodput` in tokens per second; of the episode so
+    far, in every step, `episode_tokens`, `episode_seconds` and `episode_goodput`, at the last step the episode's figure
+    of merit. Where models write, in the scenario `live`, it also holds `text`: a tuple with each user's text as the
+    round left it. `reset` returns the same entries, all zero (texts empty): no round was played yet.
 
     ## Starting State
 
-    Every user draws a path gain, a device and a task, and begins the first request of its list; fading and shadowing
-    start in their stationary distributions, devices are rested.
+    Every user draws a path gain, a speed, a device and a task, and begins the first request of its list; fading and
+    shadowing start in their stationary distributions, devices are rested. From there on the channel is a function of
+    time, and what becomes of a draft one of its position in the request: the same whatever is decided.
 
     ## Episode End
 
@@ -85,11 +103,13 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
     | Argument | Default | Allowed |
     |---|---|---|
     | `scenario` | `"paper"` | a name in `SCENARIOS`; `"trace"` needs a measured pair, `"live"` the extra `live` |
-    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, or the path of a pair's `.json` file |
-    | `bandwidth` | `"agent"` | `"agent"`, or `"optimal"`: the closed form splits the band by what is observed |
-    | `reward` | `"goodput"` | `"goodput"` |
-    | `config` | `None` | a dict of `SystemConfig` fields to change, e.g. `{"num_users": 5}` |
+    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, a registered one, or the path of a pair's `.json` file |
+    | `action` | `"direct"` | `"direct"`, `"lengths"` or `"residual"` |
+    | `reward` | `"goodput"` | `"goodput"` or `"time-priced"` |
+    | `config` | `None` | fields of `SystemConfig` to change, e.g. `{"num_users": 5}`, or a whole `SystemConfig` |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"` (needs matplotlib) |
+
+    A scenario or pair that a module of yours registers is named `"module:name"` in other processes.
 
     ## Version History
 
@@ -103,9 +123,9 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
         draft_lengths: str = "heterogeneous",
         scenario: str = "paper",
         model_pair: str = "llama2",
-        bandwidth: str = "agent",
+        action: str = "direct",
         reward: str = "goodput",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | SystemConfig | None = None,
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:
@@ -118,7 +138,7 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
             draft_lengths=draft_lengths,
             scenario=scenario,
             model_pair=model_pair,
-            bandwidth=bandwidth,
+            action=action,
             reward=reward,
             config=config,
             max_episode_steps=None,  # gymnasium.make keeps it and wraps a TimeLimit around
@@ -154,14 +174,29 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
             TypeError: The action is no array of real numbers.
             ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
         """
-        observations, rewards, infos = self._system.step(action)
-        return observations[0], float(rewards[0]), False, self._system.ended, _first(infos)
+        return self._returned(self._system.step(action))
 
-    def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
-        """The action that plays an allocation, whose arrays are (users,), or (1, users) as controllers return them.
+    def step_allocation(self, allocation: Allocation) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Plays one round by an allocation itself, whose arrays are (users,), or (1, users) as controllers return them.
+
+        It is ``step`` but for the decoding, and so has no distortion: no allocation is out of its reach.
 
         Raises:
-            TypeError: No pair of arrays of real numbers.
+            ResetNeeded: Called before the first reset, or after the end of the episode.
+            TypeError: It is no pair of arrays of real numbers.
+            ValueError: The allocation is impossible in this environment.
+        """
+        return self._returned(self._system.step_allocation(allocation))
+
+    def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
+        """The nearest action, now, to an allocation, whose arrays are (users,), or (1, users).
+
+        With ``direct`` and ``lengths`` it has the same lengths, with ``direct`` also the same shares if they are within
+        reach; with ``residual`` nearly the same. :meth:`step_allocation` plays any allocation exactly.
+
+        Raises:
+            ResetNeeded: There was no reset.
+            TypeError: It is no pair of arrays of real numbers.
             ValueError: The allocation is impossible in this environment.
         """
         return self._system.encode(allocation)[0]
@@ -187,6 +222,10 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
             gym.logger.warn("render was called, but the environment was made without a render_mode")
             return None
         return render_round(self.render_mode, self._system, 0)
+
+    def _returned(self, step: Step) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observations, rewards, infos = step
+        return observations[0], float(rewards[0]), False, self._system.ended, _first(infos)
 
 
 def _first(infos: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

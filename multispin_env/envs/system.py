@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView
-from multispin_env.envs.actions import ActionCodec
-from multispin_env.envs.checks import check_choice
+from multispin_env.envs.actions import check_allocation, make_action_codec
 from multispin_env.envs.observations import ObservationCodec
-from multispin_env.optimal import average_round
+from multispin_env.envs.rewards import make_reward
 from multispin_env.scenarios import make_config
 
-REWARDS = ("goodput",)
-
-
-def reference_goodput(config: SystemConfig) -> float:
-    """The constant that rewards are divided by, in tokens per second.
-
-    It is the homogeneous optimum (Theorem 1) of the average system: :func:`multispin_env.optimal.average_round`.
-    """
-    return average_round(config).goodput
+# Observations (num_envs, numbers), rewards (num_envs,) and the info of a round.
+Step: TypeAlias = tuple[NDArray[np.float32], FloatArray, dict[str, NDArray[Any]]]
 
 
 class BatchedSystem:
@@ -48,9 +39,9 @@ class BatchedSystem:
         draft_lengths: str,
         scenario: str,
         model_pair: str,
-        bandwidth: str,
+        action: str,
         reward: str,
-        config: Mapping[str, Any] | None,
+        config: Mapping[str, Any] | SystemConfig | None,
         max_episode_steps: int | None,
         unknown: Mapping[str, Any],
     ) -> None:
@@ -58,20 +49,20 @@ class BatchedSystem:
             # In Python's words: some libraries try an argument and look for them in the error.
             raise TypeError(
                 f"got an unexpected keyword argument {', '.join(map(repr, unknown))}; allowed are scenario, "
-                "model_pair, bandwidth, reward, config (a dict of SystemConfig's fields) and render_mode, and for "
-                "vector environments num_envs, autoreset_mode and max_episode_steps"
+                "model_pair, action, reward, config (a SystemConfig or a dict of its fields) and render_mode, and "
+                "for vector environments num_envs, autoreset_mode and max_episode_steps"
             )
-        check_choice("reward", reward, REWARDS)
         self.num_envs = num_envs
         self.config = make_config(scenario, model_pair, config)
-        self.actions = ActionCodec(self.config, draft_lengths, bandwidth)
+        self.actions = make_action_codec(action, self.config, draft_lengths)
         self.observations = ObservationCodec(self.config)
         self._single = single
         self._simulator = Simulator(self.config, num_envs)
-        self._reward_per_goodput = 1.0 / reference_goodput(self.config)
+        self._reward = make_reward(reward, self.config)
         rounds = self.config.episode_rounds
         self._episode_rounds = rounds if max_episode_steps is None else min(rounds, max_episode_steps)
         self._rounds_left: int | None = None
+        self._episode_tokens, self._episode_seconds = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs)
         self.last_outcome: RoundOutcome | None = None
 
     @property
@@ -83,25 +74,31 @@ class BatchedSystem:
         """Starts an episode in every environment; returns observations, (num_envs, numbers), and the info."""
         self._simulator.reset(generators)
         self._rounds_left = self._episode_rounds
+        self._episode_tokens, self._episode_seconds = np.zeros_like(self._episode_tokens), np.zeros(self.num_envs)
         self.last_outcome = None
         return self.observations.encode(self._simulator.view()), self._blank_info()
 
-    def step(self, actions: ArrayLike) -> tuple[NDArray[np.float32], FloatArray, dict[str, NDArray[Any]]]:
-        """Plays a round and returns observations, rewards and the info.
+    def step(self, actions: ArrayLike) -> Step:
+        """Plays a round by actions.
 
         Raises:
             ResetNeeded: There was no reset, or the episode has ended.
             TypeError: The action is no array of real numbers.
             ValueError: The action has the wrong shape, NaN, or lies outside [-1, 1].
         """
-        left = self._need_reset("step")
-        if left == 0:
-            raise ResetNeeded(f"the episode ended after {self._episode_rounds} rounds; call reset first")
-        allocation = self.decode(actions)
-        self._rounds_left = left - 1
-        outcome = self.last_outcome = self._simulator.step(allocation)
-        rewards = outcome.goodput * self._reward_per_goodput
-        return self.observations.encode(self._simulator.view()), rewards, _round_info(outcome)
+        self._need_round("step")
+        return self._play(self.decode(actions))
+
+    def step_allocation(self, allocation: Allocation) -> Step:
+        """Plays a round by an allocation.
+
+        Raises:
+            ResetNeeded: There was no reset, or the episode has ended.
+            TypeError: It is no pair of arrays of real numbers.
+            ValueError: The allocation is impossible in this environment.
+        """
+        self._need_round("step_allocation")
+        return self._play(self._checked(allocation))
 
     def decode(self, actions: ArrayLike) -> Allocation:
         """The allocations, arrays (num_envs, users), that actions play now.
@@ -114,16 +111,15 @@ class BatchedSystem:
         return self.actions.decode(actions, self.view("decode_action"), single=self._single)
 
     def encode(self, allocation: Allocation) -> NDArray[np.float32]:
-        """The actions that play an allocation of this batch, (num_envs, numbers).
+        """The nearest actions to an allocation of this batch, now, (num_envs, numbers).
 
         Raises:
-            TypeError: No pair of arrays of real numbers.
+            ResetNeeded: There was no reset.
+            TypeError: It is no pair of arrays of real numbers.
             ValueError: The allocation is impossible in this environment.
         """
-        actions = self.actions.encode(allocation)
-        if len(actions) != self.num_envs:
-            raise ValueError(f"allocation must be one for {self.num_envs} environments, got one for {len(actions)}")
-        return actions
+        view = self.view("encode_action")
+        return self.actions.encode(self._checked(allocation), view)
 
     def view(self, caller: str) -> RoundView:
         """What the protocol reveals now; ``caller`` is named where there was no reset."""
@@ -134,6 +130,22 @@ class BatchedSystem:
         """The same with the hidden truth."""
         self._need_reset(caller)
         return self._simulator.true_view()
+
+    def _play(self, allocation: Allocation) -> Step:
+        outcome = self.last_outcome = self._simulator.step(allocation)
+        assert self._rounds_left is not None
+        self._rounds_left -= 1
+        self._episode_tokens = self._episode_tokens + np.sum(outcome.tokens, axis=1)
+        self._episode_seconds = self._episode_seconds + outcome.latency_s
+        info = _round_info(outcome) | self._episode_info(self._episode_tokens / self._episode_seconds)
+        return self.observations.encode(self._simulator.view()), self._reward(outcome), info
+
+    def _checked(self, allocation: object) -> Allocation:
+        return check_allocation(allocation, self.config, self.num_envs, homogeneous=self.actions.homogeneous)
+
+    def _need_round(self, caller: str) -> None:
+        if self._need_reset(caller) == 0:
+            raise ResetNeeded(f"the episode ended after {self._episode_rounds} rounds; call reset first")
 
     def _need_reset(self, caller: str) -> int:
         """The rounds left, of which there are none to speak before the first reset."""
@@ -150,7 +162,15 @@ class BatchedSystem:
         info |= {name: np.zeros(self.num_envs) for name in _ROUND_ENTRIES}
         if self.config.requests.live is not None:
             info["text"] = _texts([("",) * users] * self.num_envs)
-        return info
+        return info | self._episode_info(np.zeros(self.num_envs))
+
+    def _episode_info(self, goodput: FloatArray) -> dict[str, NDArray[Any]]:
+        """The episode's figures so far."""
+        return {
+            "episode_tokens": self._episode_tokens,
+            "episode_seconds": self._episode_seconds,
+            "episode_goodput": goodput,
+        }
 
 
 class RoundViewMixin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.envs.checks import (
     check_choice,
@@ -19,9 +20,9 @@ from multispin_env.envs.checks import (
     check_options,
     check_seeds,
 )
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
-from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
+from multispin_env.envs.system import BatchedSystem, RoundViewMixin, Step
 
 AUTORESET_MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 
@@ -49,9 +50,9 @@ class MultiSpinVectorEnv(RoundViewMixin, PlainSpec, VectorEnv[NDArray[np.float32
         draft_lengths: str = "heterogeneous",
         scenario: str = "paper",
         model_pair: str = "llama2",
-        bandwidth: str = "agent",
+        action: str = "direct",
         reward: str = "goodput",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | SystemConfig | None = None,
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = "NextStep",
         max_episode_steps: int | None = None,
@@ -71,7 +72,7 @@ class MultiSpinVectorEnv(RoundViewMixin, PlainSpec, VectorEnv[NDArray[np.float32
             draft_lengths=draft_lengths,
             scenario=scenario,
             model_pair=model_pair,
-            bandwidth=bandwidth,
+            action=action,
             reward=reward,
             config=config,
             max_episode_steps=check_max_episode_steps(max_episode_steps),
@@ -125,26 +126,26 @@ class MultiSpinVectorEnv(RoundViewMixin, PlainSpec, VectorEnv[NDArray[np.float32
             TypeError: The actions are no array of real numbers.
             ValueError: The actions have the wrong shape, NaN, or lie outside [-1, 1].
         """
-        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
-        if self._system.ended:
-            observations, infos = self.reset()
-            return observations, np.zeros(self.num_envs), terminated, truncated.copy(), infos
-        observations, rewards, entries = self._system.step(actions)
-        infos = self._masked(entries)
-        if self._system.ended:
-            truncated = np.ones(self.num_envs, dtype=np.bool_)
-            if self.autoreset_mode is AutoresetMode.SAME_STEP:
-                final = np.empty(self.num_envs, dtype=object)
-                final[:] = list(observations)
-                observations, following = self.reset()
-                infos = {**self._masked({"final_obs": final, "final_info": infos}), **following}
-        return observations, rewards, terminated, truncated, infos
+        return self._stepped(lambda: self._system.step(actions))
 
-    def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
-        """The actions that play an allocation, whose arrays are (num_envs, users).
+    def step_allocation(
+        self, allocation: Allocation
+    ) -> tuple[NDArray[np.float32], FloatArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Plays one round by an allocation itself, arrays (num_envs, users): ``step`` but for the decoding.
 
         Raises:
-            TypeError: No pair of arrays of real numbers.
+            ResetNeeded: Called before the first reset.
+            TypeError: It is no pair of arrays of real numbers.
+            ValueError: The allocation is impossible in this environment.
+        """
+        return self._stepped(lambda: self._system.step_allocation(allocation))
+
+    def encode_action(self, allocation: Allocation) -> NDArray[np.float32]:
+        """The nearest actions, now, to an allocation, whose arrays are (num_envs, users); see the scalar environment.
+
+        Raises:
+            ResetNeeded: There was no reset.
+            TypeError: It is no pair of arrays of real numbers.
             ValueError: The allocation is impossible in this environment.
         """
         return self._system.encode(allocation)
@@ -164,6 +165,25 @@ class MultiSpinVectorEnv(RoundViewMixin, PlainSpec, VectorEnv[NDArray[np.float32
         if self.render_mode is None:
             return None
         return tuple(render_round(self.render_mode, self._system, index) for index in range(self.num_envs))
+
+    def _stepped(
+        self, play: Callable[[], Step]
+    ) -> tuple[NDArray[np.float32], FloatArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """What a step returns, with the resets that are due."""
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        if self._system.ended:
+            observations, infos = self.reset()
+            return observations, np.zeros(self.num_envs), terminated, truncated.copy(), infos
+        observations, rewards, entries = play()
+        infos = self._masked(entries)
+        if self._system.ended:
+            truncated = np.ones(self.num_envs, dtype=np.bool_)
+            if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                final = np.empty(self.num_envs, dtype=object)
+                final[:] = list(observations)
+                observations, following = self.reset()
+                infos = {**self._masked({"final_obs": final, "final_info": infos}), **following}
+        return observations, rewards, terminated, truncated, infos
 
     def _seeded(self, seeds: Sequence[int | None]) -> list[np.random.Generator]:
         """The generators, where a seed is given started anew, and started at random where there was none."""

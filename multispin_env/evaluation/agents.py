@@ -140,7 +140,7 @@ class _ControllerPlayer(Player):
 
     def play_round(self) -> Mapping[str, Any]:
         # The one place where an allocation meets the environment.
-        _, _, _, _, info = self._env.step(self._env.encode_action(self._controller.act(self._view())))
+        _, _, _, _, info = self._env.step_allocation(self._controller.act(self._view()))
         return info
 
     def single_decision(self, index: int) -> Callable[[], object]:

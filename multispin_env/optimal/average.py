@@ -35,11 +35,13 @@ def average_round(config: SystemConfig) -> AverageRound:
     acceptance = float(np.mean([task.acceptance_mean for task in config.requests.tasks]))
     problem = RoundProblem(
         drafting_latency_s=np.full((1, config.num_users), config.drafting_latency_s),
-        spectral_efficiency=np.float64(config.channel.average_spectral_efficiency),
+        spectral_efficiency=np.full((1, 1), config.channel.average_spectral_efficiency),
         acceptance_rate=np.full((1, config.num_users), acceptance),
         payload_bits=config.payload_bits,
         bandwidth_hz=config.bandwidth_hz,
         verification_latency_s=config.verification_latency_s,
+        verification_per_token_s=config.verification_per_token_s,
+        verification_free_tokens=config.verification_free_tokens,
         max_draft_length=config.max_draft_length,
     )
     solution = solve_homogeneous(problem)

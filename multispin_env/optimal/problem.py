@@ -174,6 +174,8 @@ class RoundProblem:
             payload_bits=config.payload_bits,
             bandwidth_hz=config.bandwidth_hz,
             verification_latency_s=config.verification_latency_s,
+            verification_per_token_s=config.verification_per_token_s,
+            verification_free_tokens=config.verification_free_tokens,
             max_draft_length=config.max_draft_length,
         )
 

@@ -1,5 +1,6 @@
 """The configuration: round trips, merging, and errors that say what is wrong and what is allowed."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -13,28 +14,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multispin_env import MODEL_PAIRS, SCENARIOS, ConfigError, Simulator, SystemConfig, make_config
-from multispin_env.config import ChannelConfig, HeatConfig, LiveConfig, RequestConfig, TaskConfig, shown
+from multispin_env.config import (
+    BlockChannelConfig,
+    HeatConfig,
+    LiveConfig,
+    MobilityChannelConfig,
+    RequestConfig,
+    TaskConfig,
+    TraceChannelConfig,
+    shown,
+)
 from multispin_env.profiles import load_model_pair
 
 SECTIONS = {
-    (): SystemConfig,
-    ("channel",): ChannelConfig,
-    ("requests",): RequestConfig,
-    ("requests", "live"): LiveConfig,
-    ("heat",): HeatConfig,
+    SystemConfig: (),
+    BlockChannelConfig: ("channel",),
+    MobilityChannelConfig: ("channel",),
+    TraceChannelConfig: ("channel",),
+    RequestConfig: ("requests",),
+    LiveConfig: ("requests", "live"),
+    HeatConfig: ("heat",),
 }
 NUMBERS = [
-    pytest.param(path, item, id=".".join([*path, item.name]))
-    for path, section in SECTIONS.items()
+    pytest.param(section, item, id=f"{section.__name__}.{item.name}")
+    for section in SECTIONS
     for item in dataclasses.fields(section)
     if "low" in item.metadata
 ]
 
 
-def nested(path, name, value):
-    change = {name: value}
-    for section in reversed(path):
-        change = {section: change}
+def nested(section, name, value):
+    change = {name: value} | ({"kind": section.kind} if hasattr(section, "kind") else {})
+    for part in reversed(SECTIONS[section]):
+        change = {part: change}
     return change
 
 
@@ -77,7 +89,7 @@ def test_updated_changes_what_is_named_and_keeps_the_rest_of_a_section():
         channel=dataclasses.replace(base.channel, shadowing_std_db=4.0),
         heat=HeatConfig(slowdown=2.0),
     )
-    assert changed.channel.fading_correlation_time_s == base.channel.fading_correlation_time_s > 0.0
+    assert changed.channel.speeds_m_s == base.channel.speeds_m_s
     assert base == make_config("mobile")
 
 
@@ -87,9 +99,9 @@ def test_a_whole_configuration_is_taken_as_it_is():
 
 
 def test_an_update_does_not_write_to_the_presets():
-    before = json.dumps(SCENARIOS)
+    before = copy.deepcopy(SCENARIOS)
     make_config("thermal", config={"heat": {"slowdown": 3.0}, "channel": {"shadowing_std_db": 1.0}})
-    assert json.dumps(SCENARIOS) == before
+    assert before == SCENARIOS
 
 
 def test_a_configuration_is_frozen_and_hashable():
@@ -99,8 +111,8 @@ def test_a_configuration_is_frozen_and_hashable():
     assert hash(config) == hash(make_config())
 
 
-@pytest.mark.parametrize(("path", "item"), NUMBERS)
-def test_a_bad_number_is_refused_with_field_value_and_range(path, item):
+@pytest.mark.parametrize(("section", "item"), NUMBERS)
+def test_a_bad_number_is_refused_with_field_value_and_range(section, item):
     rule = item.metadata
     wrong = [float("nan"), float("inf"), -float("inf"), True, "7", None, [1], rule["low"] - 1, 2 * rule["high"]]
     wrong += [np.bool_(True), np.float64("nan"), np.array([1.0]), 1j, 10**400, -(10**400), 10**5000, 1.7e308]
@@ -109,21 +121,22 @@ def test_a_bad_number_is_refused_with_field_value_and_range(path, item):
     elif rule["low"] > 0.0:
         wrong.append(0.5 * rule["low"])
         wrong += [0] * (not rule["off"])
-    section = SECTIONS[path].__name__
     allowed = f"{rule['low']:g}, {rule['high']:g}"
     for value in wrong:
-        with pytest.raises(ConfigError, match=f"{section}.{item.name} must be .*{re.escape(allowed)}") as caught:
-            make_config(config=nested(path, item.name, value))
+        with pytest.raises(
+            ConfigError, match=f"{section.__name__}.{item.name} must be .*{re.escape(allowed)}"
+        ) as caught:
+            make_config(config=nested(section, item.name, value))
         assert len(str(caught.value)) < 250
         assert shown(value) in str(caught.value)
 
 
-@pytest.mark.parametrize(("path", "item"), NUMBERS)
-def test_the_ends_of_every_range_are_allowed(path, item):
+@pytest.mark.parametrize(("section", "item"), NUMBERS)
+def test_the_ends_of_every_range_are_allowed(section, item):
     rule = item.metadata
     ends = [rule["low"], rule["high"]] + [0.0] * rule["off"]
-    fields = make_config("live").to_dict()
-    for name in path:
+    fields = make_config("live", config={"channel": {"kind": getattr(section, "kind", "mobility")}}).to_dict()
+    for name in SECTIONS[section]:
         fields = fields[name]
     # The upper end of a pair's lower half would cross its upper half.
     opened = {
@@ -132,7 +145,7 @@ def test_the_ends_of_every_range_are_allowed(path, item):
         for end, other in (("low", "high"), ("high", "low"))
     }
     for value in ends:
-        changed = SECTIONS[path](**{**fields, **opened.get(item.name, {}), item.name: value})
+        changed = section(**{**fields, **opened.get(item.name, {}), item.name: value})
         assert getattr(changed, item.name) == value
 
 
@@ -172,14 +185,56 @@ def test_whatever_is_given_is_refused_in_a_short_message(number):
     assert len(str(caught.value)) < 700
 
 
-@pytest.mark.parametrize("path", SECTIONS, ids=lambda path: ".".join(path) or "system")
-def test_an_unknown_field_is_refused_with_the_known_ones(path):
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_field_is_refused_with_the_known_ones(section):
     with pytest.raises(ConfigError, match="has no field 'bandwith'") as caught:
-        make_config(config=nested(path, "bandwith", 1))
-    section = SECTIONS[path]
+        make_config(config=nested(section, "bandwith", 1))
     assert section.__name__ in str(caught.value)
     for item in dataclasses.fields(section):
         assert item.name in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["fading_correlation_time_s", "shadowing_correlation_time_s"])
+@pytest.mark.parametrize("scenario", ["paper", "mobile", "measured"])
+def test_fields_of_the_former_channel_are_refused(field, scenario):
+    with pytest.raises(ConfigError, match=rf"ChannelConfig has no field '{field}'"):
+        make_config(scenario, config={"channel": {field: 1.9}})
+
+
+def test_a_channel_of_another_kind_takes_over_what_they_have_in_common():
+    paper = make_config("paper", config={"channel": {"path_gain_low": 0.4}})
+    moving = paper.updated({"channel": {"kind": "mobility", "speeds_m_s": [3]}})
+    assert moving.channel == MobilityChannelConfig(power_to_noise=160.0, path_gain_low=0.4, speeds_m_s=(3.0,))
+    assert moving.updated({"channel": {"kind": "block"}}) == paper
+    traced = moving.updated({"channel": {"kind": "trace", "path": "mine.csv"}})
+    assert traced.channel == TraceChannelConfig(path="mine.csv")
+    with pytest.raises(ConfigError, match="BlockChannelConfig needs a value for: power_to_noise"):
+        traced.updated({"channel": {"kind": "block"}})
+    assert make_config("mobile", config={"channel": {"kind": "block"}}).channel == make_config("paper").channel
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [
+        ({"kind": "mobil"}, "channel.kind must be one of block, mobility, trace, got 'mobil'"),
+        ({"kind": 3}, "channel.kind must be one of block, mobility, trace, got 3"),
+        ({"kind": ["block"]}, r"channel.kind must be one of block, mobility, trace, got \['block'\]"),
+        ({"kind": "mobility", "speeds_m_s": []}, r"speeds_m_s must be a non-empty list of speeds, got \[\]"),
+        ({"kind": "mobility", "speeds_m_s": 1.4}, r"speeds_m_s must be a non-empty list of speeds, got 1\.4"),
+        ({"kind": "mobility", "speeds_m_s": "1"}, "speeds_m_s must be a non-empty list of speeds, got '1'"),
+        ({"kind": "mobility", "speeds_m_s": [1, -1]}, r"speeds_m_s\[1\] must be .* in \[0, 100\], got -1"),
+        ({"kind": "mobility", "doppler_known": 1}, "doppler_known must be True or False, got 1"),
+        ({"kind": "trace", "path": ""}, r"TraceChannelConfig\.path must be a non-empty string, got ''"),
+    ],
+)
+def test_a_bad_channel_is_refused(channel, message):
+    with pytest.raises(ConfigError, match=message):
+        make_config(config={"channel": channel})
+
+
+def test_a_section_is_of_its_own_kind():
+    with pytest.raises(ConfigError, match=r"BlockChannelConfig\.kind must be 'block', got 'mobility'"):
+        BlockChannelConfig(power_to_noise=1.0, kind="mobility")
 
 
 def test_a_misspelt_field_is_answered_with_the_likely_one():
@@ -199,7 +254,7 @@ def test_a_missing_field_is_named():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channel": 3}, "channel must be a ChannelConfig or a dict of its fields, got 3"),
+        ({"channel": 3}, "channel must be a BlockChannelConfig or a dict of its fields, got 3"),
         ({"heat": "hot"}, "heat must be a HeatConfig or a dict of its fields, got 'hot'"),
         ({"requests": {"tasks": []}}, r"tasks must be a non-empty list of tasks, got \[\]"),
         ({"requests": {"tasks": "GSM8K"}}, "tasks must be a non-empty list of tasks, got 'GSM8K'"),
@@ -208,7 +263,7 @@ def test_a_missing_field_is_named():
         ({"requests": {"trace": 3}}, "trace must be None or a model pair's name or file as a string, got 3"),
         ({"requests": {"trace": ""}}, "trace must be None or a model pair's name or file as a string, got ''"),
         ({"channel": {"path_gain_low": 0.6}}, "path_gain_high must be at least path_gain_low=0.6, got 0.5"),
-        (5, "config must be a dict of SystemConfig's fields, got 5"),
+        (5, "config must be a SystemConfig or a dict of its fields, got 5"),
     ],
 )
 def test_a_bad_section_is_refused_with_field_and_value(change, message):
@@ -238,7 +293,10 @@ def test_a_spread_that_a_beta_distribution_has_is_accepted(mean, std):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scenario": "papr"}, "scenario must be one of paper, requests, mobile, thermal, trace, live, got 'papr'"),
+        (
+            {"scenario": "papr"},
+            "scenario must be one of paper, requests, mobile, thermal, measured, trace, live, got 'papr'",
+        ),
         (
             {"model_pair": "llama3"},
             "model_pair must be one of llama2, qwen3.5, smollm2, or the path of a pair's .json file, got 'llama3'",
@@ -274,7 +332,7 @@ def test_the_paper_scenario_is_the_papers_setting():
     assert (config.channel.path_gain_low, config.channel.path_gain_high) == (0.2, 0.5)
     assert config.drafting_latency_spread == 0.15
     assert config.requests.prompts_per_user == 50
-    assert config.channel.fading_correlation_time_s == config.channel.shadowing_std_db == 0.0
+    assert config.channel.kind == "block"
     assert config.requests.acceptance_spread == config.heat.slowdown == 0.0
 
 
@@ -284,12 +342,18 @@ def test_the_scenarios_build_on_each_other_as_documented(model_pair):
     assert requests == paper.updated({"requests": {"acceptance_spread": 1.0}})
     assert thermal == dataclasses.replace(mobile, heat=thermal.heat)
     assert thermal.heat.slowdown > 0.0
-    assert mobile.channel.fading_correlation_time_s > 0.0
-    assert mobile.channel.shadowing_std_db > 0.0
+    assert mobile.channel == MobilityChannelConfig(power_to_noise=160.0)
     assert 0.0 < mobile.requests.drift_share < 1.0
-    still = {"fading_correlation_time_s": 0.0, "shadowing_std_db": 0.0}
     lasting = {"drift_share": 0.0, "drift_correlation_tokens": requests.requests.drift_correlation_tokens}
-    assert mobile.updated({"channel": still, "requests": lasting}) == requests
+    assert mobile.updated({"channel": {"kind": "block"}, "requests": lasting}) == requests
+    measured = make_config("measured", model_pair)
+    assert measured == dataclasses.replace(mobile, channel=TraceChannelConfig())
+
+
+def test_mobile_is_what_was_measured():
+    channel = make_config("mobile").channel
+    assert (channel.carrier_frequency_hz, channel.speeds_m_s) == (3.5e9, (0.01, 0.1, 1.4))
+    assert (channel.shadowing_std_db, channel.shadowing_decorrelation_m) == (8.0, 13.0)
 
 
 def test_trace_is_mobile_with_the_pairs_own_requests(traced_pair):

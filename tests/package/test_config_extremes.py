@@ -8,21 +8,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multispin_env.config import ChannelConfig, HeatConfig, RequestConfig, SystemConfig
+from multispin_env.config import (
+    BlockChannelConfig,
+    HeatConfig,
+    MobilityChannelConfig,
+    RequestConfig,
+    SystemConfig,
+    TraceChannelConfig,
+)
 
-SECTIONS = {None: SystemConfig, "channel": ChannelConfig, "requests": RequestConfig, "heat": HeatConfig}
+CHANNELS = (BlockChannelConfig, MobilityChannelConfig, TraceChannelConfig)
+SECTIONS = {SystemConfig: None, RequestConfig: "requests", HeatConfig: "heat"} | dict.fromkeys(CHANNELS, "channel")
 # What a test has no time for: users without number.
 SMALL = {"num_users": 50}
 # A pair of a range's ends, of which the lower follows the upper one.
 PAIRS = {"path_gain_low": "path_gain_high", "tokens_low": "tokens_high"}
+FIELDS = {
+    cls: {item.name: item.metadata for item in dataclasses.fields(cls) if "low" in item.metadata} for cls in SECTIONS
+}
 ENDS = [
-    pytest.param(section, item.name, value, id=f"{item.name}={value:g}")
-    for section, cls in SECTIONS.items()
-    for item in dataclasses.fields(cls)
-    if "low" in item.metadata
-    for value in (item.metadata["low"], SMALL.get(item.name, item.metadata["high"]))
+    pytest.param(cls, name, value, id=f"{cls.__name__}.{name}={value:g}")
+    for cls, fields in FIELDS.items()
+    for name, rule in fields.items()
+    for value in (rule["low"], SMALL.get(name, rule["high"]))
 ]
-FIELDS = [(section, name) for section, name in dict.fromkeys(param.values[:2] for param in ENDS)]
+# The ends of what is no number by itself.
+SPEEDS = ([0.0], [100.0], [0.0, 1e-9, 100.0])
 TASK = st.sampled_from(
     [(0.0, 0.0), (1.0, 0.0), (1e-300, 0.0), (0.5, 1e-300), (0.5, 0.4999), (0.999, 0.03), (1e-9, 1e-5), (0.7, 0.3)]
 )
@@ -58,23 +69,38 @@ def play(config, scenario="thermal", rounds=4):
 
 
 @pytest.mark.parametrize("scenario", ["paper", "thermal"])
-@pytest.mark.parametrize(("section", "name", "value"), ENDS)
-def test_either_end_of_every_range_can_be_played(section, name, value, scenario):
-    changes = {name: value} if section is None else {section: {name: value}}
-    if name != "num_users":
-        changes["num_users"] = 3
+@pytest.mark.parametrize(("cls", "name", "value"), ENDS)
+def test_either_end_of_every_range_can_be_played(cls, name, value, scenario):
+    changes = {} if name == "num_users" else {"num_users": 3}
+    of_section = changes if SECTIONS[cls] is None else changes.setdefault(SECTIONS[cls], {})
+    if cls in CHANNELS:
+        of_section["kind"] = cls.kind
+    of_section[name] = value
     play(playable(changes), scenario)
+
+
+@pytest.mark.parametrize("speeds", SPEEDS)
+@pytest.mark.parametrize("carrier_frequency_hz", [1e6, 1e11])
+def test_any_speed_can_be_played(speeds, carrier_frequency_hz):
+    channel = {"kind": "mobility", "speeds_m_s": speeds, "carrier_frequency_hz": carrier_frequency_hz}
+    play({"num_users": 5, "channel": channel}, rounds=10)
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_ends_together_can_be_played(data):
-    changes = {"num_users": 2}
-    for section, name in FIELDS:
-        rule = SECTIONS[section].__dataclass_fields__[name].metadata
-        end = data.draw(st.sampled_from([None, rule["low"], SMALL.get(name, rule["high"])]), label=name)
-        if end is not None:
-            (changes if section is None else changes.setdefault(section, {}))[name] = end
+    channel = data.draw(st.sampled_from(CHANNELS), label="channel")
+    changes = {"num_users": 2, "channel": {"kind": channel.kind}}
+    for cls, fields in FIELDS.items():
+        if cls in CHANNELS and cls is not channel:
+            continue
+        of_section = changes if SECTIONS[cls] is None else changes.setdefault(SECTIONS[cls], {})
+        for name, rule in fields.items():
+            end = data.draw(st.sampled_from([None, rule["low"], SMALL.get(name, rule["high"])]), label=name)
+            if end is not None:
+                of_section[name] = end
+    if channel is MobilityChannelConfig:
+        changes["channel"]["speeds_m_s"] = data.draw(st.sampled_from(SPEEDS), label="speeds")
     mean, std = data.draw(TASK, label="task")
-    changes.setdefault("requests", {})["tasks"] = [{"name": "one", "acceptance_mean": mean, "acceptance_std": std}]
+    changes["requests"]["tasks"] = [{"name": "one", "acceptance_mean": mean, "acceptance_std": std}]
     play(playable(changes), data.draw(st.sampled_from(["paper", "thermal"])), rounds=3)

@@ -98,10 +98,12 @@ def test_the_channel_is_a_function_of_time_whatever_was_asked_before():
 
 def test_the_channel_has_no_jumps():
     channel = mobility(speeds_m_s=[1.4])
-    times = np.arange(0.0, 2.0, 1e-4)[:, np.newaxis, np.newaxis]
-    steps = np.abs(np.diff(channel.spectral_efficiency_at(times, EVERY), axis=0))
-    assert steps.max() < 0.3
-    assert np.quantile(steps, 0.99) < 0.05
+    rates = [
+        channel.spectral_efficiency_at(step_s * np.arange(4000)[:, np.newaxis, np.newaxis], EVERY)
+        for step_s in (1e-3, 1e-5)
+    ]
+    coarse, fine = (np.abs(np.diff(rate, axis=0)).max() for rate in rates)
+    assert fine < 0.1 * coarse
 
 
 def test_users_move_at_their_own_speeds_and_the_server_may_know():
@@ -158,10 +160,10 @@ def test_antennas_add_their_powers():
 
 
 def finely(channel, start_s, bits_per_hz):
-    """Duration of uploads by cells of a 60th of a Doppler period, and of a 400th of the nominal upload."""
+    """Duration of uploads by cells of a 30th of a Doppler period, and of a 100th of the nominal upload."""
     nominal_s = bits_per_hz / channel.long_term_spectral_efficiency
-    cell_s = np.minimum(1.0 / np.maximum(60.0 * channel.doppler_hz, 1e-9), nominal_s / 400.0)
-    cell_s = np.maximum(cell_s, nominal_s / 2000.0)
+    cell_s = np.minimum(1.0 / np.maximum(30.0 * channel.doppler_hz, 1e-9), nominal_s / 100.0)
+    cell_s = np.maximum(cell_s, nominal_s / 1000.0)
     left, time_s, duration_s = bits_per_hz.copy(), start_s.copy(), np.zeros_like(start_s)
     while np.any(left > 0.0):
         rate = channel.spectral_efficiency_at(time_s + 0.5 * cell_s, EVERY)
@@ -173,19 +175,19 @@ def finely(channel, start_s, bits_per_hz):
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.01, 0.1, 0.4, 1.4, 4.0, 10.0])
-@pytest.mark.parametrize("bits_per_hz", [0.1, 0.7, 4.0])
-def test_uploads_end_when_their_integral_is_what_they_have_to_send(speed, bits_per_hz):
-    channel = mobility(users=300, speeds_m_s=[speed])
-    shape = ENVIRONMENTS, 300
-    start_s = np.random.default_rng(0).uniform(0.0, 60.0, shape)
+def test_uploads_end_when_their_integral_is_what_they_have_to_send(speed):
+    bits_per_hz = 0.5  # 8 tokens of llama2's over a twentieth of 10 MHz
+    channel = mobility(users=2400, speeds_m_s=[speed])
+    shape = ENVIRONMENTS, 2400
+    start_s = np.random.default_rng(0).uniform(0.1, 0.5, shape)
     upload_s = channel.upload_s(start_s, np.full(shape, 1e6 * bits_per_hz), np.full(shape, 1e6))
     expected_s = finely(channel, start_s, np.full(shape, bits_per_hz))
     error = upload_s / expected_s - 1.0
     assert abs(error.mean()) < 0.01
-    assert np.sqrt(np.mean(error**2)) < 0.08
-    # Of rounds of 20 users, which last as long as the slowest takes, within 1 % in total.
-    slowest_s, expected_s = (np.max(values.reshape(-1, 20), axis=1).sum() for values in (upload_s, expected_s))
-    assert slowest_s == pytest.approx(expected_s, rel=0.01)
+    assert np.sqrt(np.mean(error**2)) < 0.09
+    # Rounds of 20 users, which last as long as the slowest takes, and .5 s for drafting and verification.
+    rounds_s, expected_s = (np.sum(0.5 + np.max(one.reshape(-1, 20), axis=1)) for one in (upload_s, expected_s))
+    assert rounds_s == pytest.approx(expected_s, rel=0.01)
 
 
 def test_an_upload_does_not_depend_on_those_beside_it():
@@ -201,22 +203,29 @@ def test_an_upload_does_not_depend_on_those_beside_it():
         )
 
 
-def test_more_to_send_takes_longer():
-    channel = mobility(users=50)
-    shape = ENVIRONMENTS, 50
+def test_much_more_to_send_takes_longer():
+    channel = mobility(users=300)
+    shape = ENVIRONMENTS, 300
     durations = [
-        channel.upload_s(np.zeros(shape), np.full(shape, bits), np.full(shape, 1e6))
-        for bits in np.geomspace(1e3, 1e10, 40)
+        channel.upload_s(np.zeros(shape), np.full(shape, bits), np.full(shape, 1e6)) for bits in 4.0 ** np.arange(5, 15)
     ]
     assert np.all(np.diff(durations, axis=0) > 0.0)
 
 
 def test_uploads_of_any_length_end():
     channel = mobility()
-    long_term = channel.long_term_spectral_efficiency
     for bandwidth_hz in (1e2, 1.0, 1e-3, 1e-30, 1e-300):
         upload_s = channel.upload_s(np.zeros(SHAPE), np.full(SHAPE, 1e6), np.full(SHAPE, bandwidth_hz))
         assert np.all((upload_s > 0.0) & (upload_s <= LONGEST_UPLOAD_S))
-        if bandwidth_hz == 1e2:  # half an hour and more: the fading is averaged out
-            assert np.all(upload_s > 0.8 * 1e4 / np.log2(1.0 + 64.0 * (2.0**long_term - 1.0)))
     np.testing.assert_array_equal(upload_s, np.full(SHAPE, LONGEST_UPLOAD_S))
+
+
+def test_a_long_upload_has_the_mean_rate_of_its_user():
+    channel = mobility(users=50, shadowing_std_db=0.0, path_gain_low=0.3, path_gain_high=0.3)
+    shape = ENVIRONMENTS, 50
+    upload_s = channel.upload_s(np.zeros(shape), np.full(shape, 1e6), np.full(shape, 1e2))
+    # Half an hour and more: the mean of log2(1 + 30 p) over an exponential power p.
+    power = np.linspace(0.0, 40.0, 400_001)
+    mean = np.sum(np.log2(1.0 + 30.0 * power) * np.exp(-power)) * 1e-4
+    moving = channel.doppler_hz > 1.0
+    assert np.mean(1e4 / upload_s[moving]) == pytest.approx(mean, rel=0.03)

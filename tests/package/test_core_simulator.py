@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multispin_env import Allocation, RoundView, Simulator, make_config
-from multispin_env.core import TrueView
+from multispin_env.core import EXACT, TrueView
 
 ROUNDS = 45
 MILD = {"name": "mild", "acceptance_mean": 0.6, "acceptance_std": 0.15}
@@ -51,14 +51,18 @@ def test_a_round_obeys_the_papers_equations(scenario, start, random_allocation):
     config, rng = simulator.config, np.random.default_rng(0)
     for _ in range(25):
         view, allocation = simulator.true_view(), random_allocation(simulator, rng)
-        rate = view.spectral_efficiency_at_upload(allocation.draft_length)
         outcome = simulator.step(allocation)
         length, share = allocation
         np.testing.assert_allclose(outcome.drafting_s, length * view.drafting_latency_s, rtol=1e-12)
-        upload_s = config.payload_bits * length / (share * config.bandwidth_hz * rate)
-        np.testing.assert_allclose(outcome.upload_s, upload_s, rtol=1e-12)
-        np.testing.assert_allclose(outcome.multi_access_s, (outcome.drafting_s + upload_s).max(axis=1), rtol=1e-12)
-        assert outcome.verification_s == config.verification_latency_s
+        bits_per_hz = config.payload_bits * length / (share * config.bandwidth_hz)
+        if view.csi == EXACT:
+            np.testing.assert_allclose(outcome.upload_s, bits_per_hz / view.observed_spectral_efficiency, rtol=1e-12)
+        after = simulator.view()
+        np.testing.assert_allclose(after.last_upload_spectral_efficiency, bits_per_hz / outcome.upload_s, rtol=1e-12)
+        np.testing.assert_allclose(after.time_s - view.time_s, outcome.latency_s[:, np.newaxis], rtol=1e-9)
+        arrived_s = (outcome.drafting_s + outcome.upload_s).max(axis=1)
+        np.testing.assert_allclose(outcome.multi_access_s, arrived_s, rtol=1e-12)
+        np.testing.assert_array_equal(outcome.verification_s, np.full(2, config.verification_latency_s))
         np.testing.assert_allclose(outcome.latency_s, outcome.multi_access_s + outcome.verification_s, rtol=1e-12)
         np.testing.assert_allclose(outcome.goodput, outcome.tokens.sum(axis=1) / outcome.latency_s, rtol=1e-12)
         assert np.all((outcome.tokens >= 1) & (outcome.tokens <= length + 1))
@@ -85,7 +89,7 @@ def test_the_true_view_differs_from_the_view_only_by_what_is_hidden(start):
     hidden = {item.name for item in dataclasses.fields(TrueView)} - {
         item.name for item in dataclasses.fields(RoundView)
     }
-    assert hidden == {"acceptance_rate", "spectral_efficiency_at_upload"}
+    assert hidden == {"acceptance_rate", "environments", "channel"}
     assert not isinstance(view, TrueView)
 
 
@@ -136,7 +140,8 @@ def test_a_lane_does_not_depend_on_its_neighbours(scenario, start, random_alloca
             for name in ("tokens", "drafting_s", "upload_s", "latency_s", "goodput"):
                 np.testing.assert_array_equal(getattr(own, name)[0], getattr(outcome, name)[lane])
             for name, value in arrays(simulator.true_view()).items():
-                np.testing.assert_array_equal(value[0], getattr(together.true_view(), name)[lane])
+                if name != "environments":
+                    np.testing.assert_array_equal(value[0], getattr(together.true_view(), name)[lane])
 
 
 def test_decisions_do_not_change_the_block_fading_or_the_users(two_worlds):
@@ -168,16 +173,55 @@ def test_decisions_do_not_change_the_sequence_of_requests(two_worlds):
         np.testing.assert_array_equal(met[0][:common], met[1][:common])
 
 
-def test_decisions_do_not_change_the_luck(two_worlds):
-    # In `paper` a user's rate is the same in every round: what remains is the outcome and the length.
-    (_, outcomes), (_, others) = two_worlds("paper")
-    lengths = [np.stack([o.allocation.draft_length for o in world]) for world in (outcomes, others)]
-    tokens, other_tokens = stacked(outcomes, "tokens"), stacked(others, "tokens")
-    cut = np.minimum(*lengths) + 1
-    np.testing.assert_array_equal(np.minimum(tokens, cut), np.minimum(other_tokens, cut))
-    longer = lengths[0] >= lengths[1]
-    assert longer.any()
-    assert np.all(tokens[longer] >= other_tokens[longer])
+def test_decisions_do_not_change_the_channel(scenario, two_worlds):
+    # Block fading is another in every round; else the channel at a time is the same whatever was decided before.
+    (views, _), (others, _) = two_worlds(scenario)
+    if views[0].csi == EXACT:
+        np.testing.assert_array_equal(*(stacked(some, "observed_spectral_efficiency") for some in (views, others)))
+        return
+    assert np.all(views[-1].time_s != others[-1].time_s)
+    for time_s in (0.0, 3.7, views[20].time_s, others[9].time_s + 0.25):
+        rates = [view.spectral_efficiency_at(time_s) for view in (views[0], views[-1], others[0], others[-1])]
+        for rate in rates[1:]:
+            np.testing.assert_array_equal(rate, rates[0])
+    if views[0].doppler_known:
+        for view in (*views, *others):
+            np.testing.assert_array_equal(view.spectral_efficiency_at(view.time_s), view.observed_spectral_efficiency)
+
+
+def outcomes_by_position(views, outcomes):
+    """What came of every draft that was decided, by lane, user, number of the request and position in it."""
+    found = {}
+    shape = outcomes[0].tokens.shape
+    number, position = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
+    for round_number, outcome in enumerate(outcomes[:-1]):
+        accepted = outcome.tokens - 1
+        for place in np.ndindex(shape):
+            drafted = outcome.allocation.draft_length[place]
+            for offset in range(min(drafted, accepted[place] + 1)):
+                found[*place, number[place], position[place] + offset] = bool(offset < accepted[place])
+        ended = views[round_number + 1].request_tested == 0
+        position = np.where(ended, 0, position + outcome.tokens)
+        number += ended
+    return found
+
+
+@pytest.mark.parametrize("scenario", ["paper", "mobile", "measured"])
+def test_decisions_do_not_change_the_luck_of_any_position(scenario, two_worlds):
+    one, other = (outcomes_by_position(*world) for world in two_worlds(scenario, requests=SHORT_REQUESTS))
+    common = one.keys() & other.keys()
+    assert len(common) > 3000
+    assert all(one[place] == other[place] for place in common)
+
+
+def test_tokens_take_time_to_verify(start, equal_allocation):
+    times = {"verification_per_token_s": 0.001, "verification_free_tokens": 120}
+    simulator = start("mobile", lanes=2, **times)
+    for length, seconds in ((1, 0.0), (5, 0.0), (6, 0.02), (25, 0.4)):
+        outcome = simulator.step(equal_allocation(simulator, length))
+        expected = simulator.config.verification_latency_s + seconds
+        np.testing.assert_allclose(outcome.verification_s, expected, rtol=1e-12)
+        np.testing.assert_allclose(outcome.latency_s, outcome.multi_access_s + expected, rtol=1e-12)
 
 
 def test_a_longer_draft_never_accepts_less_of_the_same_request(scenario, start, equal_allocation):
@@ -209,17 +253,29 @@ def test_bandwidth_and_time_do_not_change_what_is_accepted(start, random_allocat
     assert np.all(stacked(outcomes, "latency_s") != stacked(other_outcomes, "latency_s"))
 
 
-def test_the_aged_channel_depends_on_the_time_that_a_decision_takes(start):
-    simulator = start("mobile", lanes=2)
-    truth = simulator.true_view()
-    np.testing.assert_allclose(
-        truth.spectral_efficiency_at_upload(np.zeros((2, 20))), truth.observed_spectral_efficiency, rtol=1e-12
-    )
-    off = [
-        np.abs(truth.spectral_efficiency_at_upload(np.full((2, 20), n)) - truth.observed_spectral_efficiency).mean()
-        for n in (1, 8, 25)
-    ]
-    assert 0.0 < off[0] < off[1] < off[2]
+def test_what_was_seen_is_outdated_the_sooner_the_faster_users_move(start):
+    truth = start("mobile", lanes=100).true_view()
+    off = {}
+    for speed in np.unique(truth.doppler_hz):
+        of_speed = truth.doppler_hz == speed
+        for length in (0, 1, 8, 25):
+            rate = truth.spectral_efficiency_at_upload(np.full((100, 20), length))
+            off[speed, length] = np.abs(rate - truth.observed_spectral_efficiency)[of_speed].mean()
+    slow, _, fast = np.unique(truth.doppler_hz)
+    assert off[slow, 0] == off[fast, 0] == 0.0
+    assert off[slow, 1] < off[slow, 8] < off[slow, 25]
+    assert off[slow, 8] < 0.2 * off[fast, 8]
+
+
+@pytest.mark.parametrize("allocation", ["equal", "observed"])
+def test_no_round_lasts_a_minute(allocation, start, equal_allocation):
+    simulator = start("mobile", lanes=64)
+    for _ in range(200):
+        decision = equal_allocation(simulator, 8)
+        if allocation == "observed":
+            share = 1.0 / np.maximum(simulator.view().observed_spectral_efficiency, 0.5)
+            decision = Allocation(decision.draft_length, share / share.sum(axis=1, keepdims=True))
+        assert simulator.step(decision).latency_s.max() < 60.0
 
 
 def test_looking_at_the_truth_does_not_change_it(start, random_allocation):
@@ -269,7 +325,7 @@ def test_an_episode_of_any_length_has_an_observation_after_its_last_round(rounds
         seen.append(simulator.view().observed_spectral_efficiency)
         simulator.step(equal_allocation(simulator, 8))
     seen.append(simulator.view().observed_spectral_efficiency)
-    assert len(np.unique(np.stack(seen))) == (rounds + 1) * 20
+    assert len(np.unique(np.stack(seen))) > 0.9 * (rounds + 1) * 20
 
 
 @pytest.mark.parametrize("rounds", [1, 5, 64, 65])

@@ -138,20 +138,20 @@ def allocations():
     return [Allocation(rng.integers(1, 9, shape), share) for share in shares]
 
 
+MOVING = {"kind": "mobility"}
 CHANNEL, REQUESTS = {"path_gain", "fading"}, {"task", "acceptance", "tokens"}
 # A change, and the components that it may change; the others' numbers stay.
 SWITCHES = {
-    "shadowing": ({"channel": {"shadowing_std_db": 8.0}}, {"path_gain"}),
-    "hardly any shadowing": ({"channel": {"shadowing_std_db": 1e-9}}, {"path_gain"}),
-    "fading in time": ({"channel": {"fading_correlation_time_s": 1.9}}, {"fading"}),
+    "shadowing": ({"channel": MOVING}, CHANNEL),
+    "no shadowing": ({"channel": {**MOVING, "shadowing_std_db": 0.0}}, {"fading"}),
     "path gain": ({"channel": {"path_gain_low": 0.3}}, {"path_gain"}),
     "heat": ({"heat": {"slowdown": 1.0}}, {"latency"}),
     "devices alike": ({"drafting_latency_spread": 0.0}, {"latency"}),
     "slower devices": ({"drafting_latency_s": 0.1}, {"latency"}),
     "acceptance": ({"requests": {"acceptance_spread": 1.0}}, {"acceptance", "tokens"}),
     "drift": ({"requests": {"acceptance_spread": 1.0, "drift_share": 0.5}}, {"acceptance", "tokens"}),
-    "longer requests": ({"requests": {"tokens_high": 100}}, set()),
-    "one prompt": ({"requests": {"prompts_per_user": 1}}, set()),
+    "longer requests": ({"requests": {"tokens_high": 100}}, {"tokens"}),
+    "one prompt": ({"requests": {"prompts_per_user": 1}}, {"tokens"}),
     "one task": ({"requests": {"tasks": [{"name": "one", "acceptance_mean": 0.5}]}}, REQUESTS),
     "bandwidth": ({"bandwidth_hz": 1e6}, set()),
     "payload": ({"payload_bits": 1e5}, set()),
@@ -165,20 +165,22 @@ SWITCHES = {
 def test_a_switch_leaves_everybody_elses_numbers_as_they_were(name, allocations):
     change, may_change = SWITCHES[name]
     before, after = world({}, allocations), world(change, allocations)
-    changed = {part for part in before if not np.allclose(before[part], after[part], rtol=1e-12, atol=0.0)}
+    # Rates that users who move have are in single precision.
+    rtol = 1e-6 if "channel" in change else 1e-12
+    changed = {part for part in before if not np.allclose(before[part], after[part], rtol=rtol, atol=0.0)}
     assert changed <= may_change
     exact = before.keys() - CHANNEL - may_change  # gains are recovered from rates, to rounding
     for part in exact:
         np.testing.assert_array_equal(before[part], after[part])
-    if name != "hardly any shadowing":
-        assert changed == may_change
+    assert changed == may_change
 
 
-@pytest.mark.parametrize("names", [*itertools.combinations(["shadowing", "heat", "fading in time"], 2)])
+@pytest.mark.parametrize("names", [*itertools.combinations(["shadowing", "heat", "drift"], 2)])
 def test_two_switches_leave_what_either_leaves(names, allocations):
     (first, first_changes), (second, second_changes) = (SWITCHES[name] for name in names)
     system = make_config("paper").updated(first).updated(second).to_dict()
-    changes = {"channel": system["channel"], "heat": system["heat"]}
+    changes = {part: system[part] for part in ("channel", "heat", "requests")}
+    changes["requests"] |= {"tokens_low": 4, "tokens_high": 30}
     before, after = world({}, allocations), world(changes, allocations)
     for part in before.keys() - first_changes - second_changes - CHANNEL:
         np.testing.assert_array_equal(before[part], after[part])
@@ -204,10 +206,11 @@ def test_what_a_component_draws_does_not_depend_on_its_parameters(allocations):
     ]
     np.testing.assert_allclose(snr[1] - snr[0], 0.3 * make_config().channel.power_to_noise, rtol=1e-9)
     decibels = [
-        10.0 * np.log10(world({"channel": {"shadowing_std_db": std}}, allocations[:1], episodes=1)["path_gain"])
+        10.0
+        * np.log10(world({"channel": {**MOVING, "shadowing_std_db": std}}, allocations[:1], episodes=1)["path_gain"])
         for std in (0.0, 2.0, 6.0)
     ]
-    np.testing.assert_allclose(decibels[2] - decibels[0], 3.0 * (decibels[1] - decibels[0]), rtol=1e-9)
+    np.testing.assert_allclose(decibels[2] - decibels[0], 3.0 * (decibels[1] - decibels[0]), atol=1e-3)
 
 
 def test_the_rare_request_that_begins_does_not_depend_on_how_its_predecessor_was_decided(allocations):

@@ -18,7 +18,7 @@ from multispin_env.envs import reference_goodput
 HOMOGENEOUS, HETEROGENEOUS = IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 every_id = pytest.mark.parametrize("env_id", IDS, ids=lambda env_id: env_id.split("/")[1])
 every_pair = pytest.mark.parametrize("model_pair", MODEL_PAIRS)
-every_bandwidth = pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
+every_action = pytest.mark.parametrize("action", ["direct", "lengths", "residual"])
 # Small systems whose requests end and whose lists of prompts wrap.
 SMALL = {"num_users": 4, "requests": {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}}
 
@@ -48,9 +48,9 @@ def assert_same_steps(first, second):
 
 @every_id
 @every_pair
-@every_bandwidth
-def test_gymnasiums_check_passes_without_a_warning(env_id, world, bandwidth):
-    env = gym.make(env_id, **world, bandwidth=bandwidth)
+@every_action
+def test_gymnasiums_check_passes_without_a_warning(env_id, world, action):
+    env = gym.make(env_id, **world, action=action)
     check_env(env.unwrapped)
     env.close()
 
@@ -74,10 +74,10 @@ def test_the_spaces_are_the_documented_boxes():
         (HOMOGENEOUS, "agent", 21),
         (HOMOGENEOUS, "optimal", 1),
     ):
-        env = gym.make(env_id, bandwidth=bandwidth)
+        env = gym.make(env_id, action=action)
         assert env.action_space == gym.spaces.Box(-1.0, 1.0, (numbers,), np.float32)
         assert isinstance(env.observation_space, gym.spaces.Box)
-        assert (env.observation_space.shape, env.observation_space.dtype) == ((180,), np.float32)
+        assert (env.observation_space.shape, env.observation_space.dtype) == ((220,), np.float32)
 
 
 def test_an_episode_is_two_hundred_rounds_by_default(world):
@@ -114,7 +114,7 @@ def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
 
 @every_pair
 def test_rewards_of_good_decisions_are_about_one(model_pair):
-    env = gym.make(HOMOGENEOUS, model_pair=model_pair, bandwidth="optimal").unwrapped
+    env = gym.make(HOMOGENEOUS, model_pair=model_pair, action="lengths").unwrapped
     env.reset(seed=0)
     # Some constant length is about the reference, which is the homogeneous optimum of the average system.
     best = 0.0
@@ -128,9 +128,9 @@ def test_rewards_of_good_decisions_are_about_one(model_pair):
 
 
 @every_id
-@every_bandwidth
-def test_twins_agree_exactly_over_fifty_steps(env_id, world, bandwidth):
-    arguments = {**world, "bandwidth": bandwidth, "config": SMALL}
+@every_action
+def test_twins_agree_exactly_over_fifty_steps(env_id, world, action):
+    arguments = {**world, "action": action, "config": SMALL}
     played = []
     for _ in range(2):
         env = gym.make(env_id, **arguments)
@@ -186,7 +186,7 @@ def test_the_worlds_random_numbers_do_not_touch_the_global_ones():
 
 @every_id
 def test_a_spec_survives_json_with_all_arguments(env_id):
-    arguments = {"scenario": "thermal", "model_pair": "qwen3.5", "bandwidth": "optimal", "reward": "goodput"}
+    arguments = {"scenario": "thermal", "model_pair": "qwen3.5", "action": "lengths", "reward": "goodput"}
     env = gym.make(env_id, **arguments, config=SMALL, render_mode="ansi")
     spec = EnvSpec.from_json(env.spec.to_json())
     assert spec == env.spec
@@ -248,7 +248,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
             ValueError,
             "model_pair must be one of llama2, qwen3.5, smollm2, or the path .*, got 'gpt'",
         ),
-        ({"bandwidth": "equal"}, ValueError, "bandwidth must be one of 'agent', 'optimal', got 'equal'"),
+        ({"action": "equal"}, ValueError, "action must be one of 'direct', 'lengths', 'residual', got 'equal'"),
         ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),
         (
             {"draft_lengths": "any"},
@@ -262,7 +262,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
             ValueError,
             r"SystemConfig.num_users must be an integer in \[1, 100000\], got 0",
         ),
-        ({"config": 5}, ValueError, "config must be a dict of SystemConfig's fields, got 5"),
+        ({"config": 5}, ValueError, "config must be a SystemConfig or a dict of its fields, got 5"),
     ],
 )
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])

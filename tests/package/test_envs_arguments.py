@@ -170,7 +170,7 @@ def test_a_numpy_integer_is_a_number_of_environments():
     assert (envs.num_envs, type(envs.num_envs)) == (3, int)
 
 
-@pytest.mark.parametrize("name", ["bandwidth", "reward", "render_mode", "draft_lengths"])
+@pytest.mark.parametrize("name", ["action", "reward", "render_mode", "draft_lengths"])
 @pytest.mark.parametrize("value", [3, ["agent"], np.array(["agent", "optimal"]), {}, object()])
 @every_make
 def test_a_choice_that_is_no_string_is_refused(make, name, value):

@@ -22,13 +22,15 @@ def random_actions(space, number, seed=0):
 
 
 def documented(view):
-    """The table in the environment's docstring: nine features, (lanes, 9, users)."""
+    """The table in the environment's docstring: eleven features, (lanes, 11, users)."""
     config = view.config
     return np.stack(
         [
             view.drafting_latency_s / config.drafting_latency_s,
             np.minimum(view.observed_spectral_efficiency / 8.0, 8.0),
             np.minimum(view.long_term_spectral_efficiency / 8.0, 8.0),
+            np.minimum(view.last_upload_spectral_efficiency / 8.0, 8.0),
+            np.minimum(view.doppler_hz / 16.0, 100.0),
             view.task_acceptance_mean,
             view.task_acceptance_std,
             view.request_tested / config.requests.tokens_high,
@@ -47,7 +49,7 @@ def test_every_number_is_the_documented_one(world):
     for some, lanes in ((env, 1), (envs, 3)):
         observation, _ = some.reset(seed=0)
         for action in random_actions(some.action_space, 30):
-            features = observation.reshape(lanes, 9, 20)
+            features = observation.reshape(lanes, 11, 20)
             np.testing.assert_allclose(features, documented(some.unwrapped.round_view()), rtol=1e-6)
             observation = some.step(action)[0]
 
@@ -56,9 +58,9 @@ def test_every_feature_of_a_run_varies():
     # Otherwise the comparison above could not tell one feature from another.
     env = gym.make(HETEROGENEOUS, scenario="thermal", config={"requests": SHORT_REQUESTS})
     observations = [env.reset(seed=0)[0], *(env.step(action)[0] for action in random_actions(env.action_space, 30))]
-    features = np.stack(observations).reshape(-1, 9, 20).swapaxes(0, 1).reshape(9, -1)
+    features = np.stack(observations).reshape(-1, 11, 20).swapaxes(0, 1).reshape(11, -1)
     assert np.all(features.std(axis=1) > 0.01)
-    assert len(np.unique(features.round(6), axis=0)) == 9
+    assert len(np.unique(features.round(6), axis=0)) == 11
 
 
 @pytest.mark.parametrize(
@@ -69,9 +71,15 @@ def test_every_feature_of_a_run_varies():
         {"num_users": 1, "max_draft_length": 1},
         {"num_users": 2, "max_draft_length": 500, "requests": SHORT_REQUESTS},
         {"num_users": 3, "bandwidth_hz": 1e12, "heat": {"slowdown": 5.0, "time_constant_s": 0.01}},
-        {"num_users": 3, "channel": {"power_to_noise": 1e20, "path_gain_high": 1e6}},
-        {"num_users": 3, "channel": {"power_to_noise": 1e-6}},
-        {"num_users": 3, "channel": {"shadowing_std_db": 20.0, "shadowing_correlation_time_s": 0.1}},
+        {"num_users": 3, "channel": {"kind": "block", "power_to_noise": 1e20, "path_gain_high": 1e6}},
+        {"num_users": 3, "channel": {"kind": "mobility", "power_to_noise": 1e20, "path_gain_high": 1e6}},
+        {"num_users": 3, "channel": {"kind": "block", "power_to_noise": 1e-6}},
+        {"num_users": 3, "channel": {"kind": "mobility", "power_to_noise": 1e-6}},
+        {"num_users": 3, "channel": {"kind": "trace", "mean_spectral_efficiency": 1e3}},
+        {
+            "num_users": 3,
+            "channel": {"kind": "mobility", "power_to_noise": 160.0, "shadowing_std_db": 20.0, "speeds_m_s": [100.0]},
+        },
         {"num_users": 3, "drafting_latency_spread": 0.99},
         {"num_users": 3, "requests": {"tasks": [{"name": "all", "acceptance_mean": 1.0}], "tokens_high": 32}},
     ],
@@ -105,7 +113,12 @@ CONFIGS = st.fixed_dictionaries(
         "drafting_latency_spread": st.just(0.0) | REALS(0.0, 0.99),
         "heat": st.fixed_dictionaries({"slowdown": REALS(0.0, 100.0), "time_constant_s": REALS(1e-3, 1e3)}),
         "channel": st.fixed_dictionaries(
-            {"power_to_noise": REALS(1e-6, 1e20), "shadowing_std_db": st.just(0.0) | REALS(0.0, 20.0)}
+            {
+                "kind": st.just("mobility"),
+                "power_to_noise": REALS(1e-6, 1e20),
+                "shadowing_std_db": st.just(0.0) | REALS(0.0, 20.0),
+                "speeds_m_s": st.lists(st.just(0.0) | REALS(0.0, 100.0), min_size=1, max_size=3),
+            }
         ),
     },
 )
@@ -120,7 +133,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("scenario", ["paper", "requests", "mobile", "thermal", "trace"])
+@pytest.mark.parametrize("scenario", ["paper", "requests", "mobile", "thermal", "measured", "trace"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=CONFIGS, requests=REQUESTS, seed=st.integers(0, 2**32))
 @example(config=EDGE, requests={}, seed=0)
@@ -157,7 +170,7 @@ def test_observations_are_about_of_unit_size(world):
     envs = gym.make_vec(HETEROGENEOUS, 8, **world)
     observations = [envs.reset(seed=0)[0]]
     observations += [envs.step(action)[0] for action in random_actions(envs.action_space, 100)]
-    features = np.abs(np.stack(observations)).reshape(-1, 9, 20)
+    features = np.abs(np.stack(observations)).reshape(-1, 11, 20)
     assert np.quantile(features, 0.99) < 2.0
     assert features.mean() > 0.1
 

@@ -12,7 +12,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
-from multispin_env.config import ChannelConfig, TaskConfig
+from multispin_env.config import BlockChannelConfig, TaskConfig
 
 HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
 # Types that a config may come in, from a sweep over arrays for instance.
@@ -20,7 +20,7 @@ CONFIG = {
     "num_users": np.int64(3),
     "bandwidth_hz": np.float32(5e6),
     "episode_rounds": np.uint8(7),
-    "channel": ChannelConfig(power_to_noise=50.0),
+    "channel": BlockChannelConfig(power_to_noise=50.0),
     "requests": {
         "acceptance_spread": np.float64(0.5),
         "tasks": (TaskConfig(name="mild", acceptance_mean=0.7), {"name": "all", "acceptance_mean": np.float64(1.0)}),
@@ -65,12 +65,12 @@ def test_a_spec_of_any_types_survives_json(make, traced_pair):
 
 @every_make
 def test_making_an_environment_leaves_the_config_as_it_was(make):
-    config = {"num_users": np.int64(3), "channel": {"shadowing_std_db": 1.0}}
+    config = {"num_users": np.int64(3), "channel": {"path_gain_low": 0.1}}
     env = make(config=config)
     assert type(config["num_users"]) is np.int64
     # Nor does what the user does to it later reach the spec.
-    config["channel"]["shadowing_std_db"] = 2.0
-    assert env.unwrapped.spec.kwargs["config"]["channel"] == {"shadowing_std_db": 1.0}
+    config["channel"]["path_gain_low"] = 0.15
+    assert env.unwrapped.spec.kwargs["config"]["channel"] == {"path_gain_low": 0.1}
 
 
 @every_make

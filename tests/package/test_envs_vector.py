@@ -111,14 +111,14 @@ def test_a_lane_stays_the_scalar_environment_through_long_episodes(world):
 @every_id
 def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, lanes):
     config = {**SMALL, "num_users": 20}
-    assert_lanes_are_the_scalar_environments(env_id, lanes, 3, same=close, **world, bandwidth="optimal", config=config)
+    assert_lanes_are_the_scalar_environments(env_id, lanes, 3, same=close, **world, action="lengths", config=config)
 
 
 @pytest.mark.parametrize("users", [3, 20])
 @every_id
 def test_a_lane_is_the_scalar_environment_with_optimal_bandwidth(env_id, world, users):
     config = {**SMALL, "num_users": users}
-    assert_lanes_are_the_scalar_environments(env_id, 33, 3, **world, bandwidth="optimal", config=config)
+    assert_lanes_are_the_scalar_environments(env_id, 33, 3, **world, action="lengths", config=config)
 
 
 def test_a_list_of_seeds_has_one_for_every_lane():
@@ -288,7 +288,7 @@ def test_a_spec_survives_json_with_all_arguments(mode):
         3,
         scenario="thermal",
         model_pair="qwen3.5",
-        bandwidth="optimal",
+        action="lengths",
         config=SMALL,
         autoreset_mode=mode,
     )

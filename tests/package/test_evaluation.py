@@ -143,9 +143,9 @@ def test_what_cannot_play_is_told_why(agent, error, message):
 def test_a_model_of_other_spaces_is_refused_by_shape():
     agent = Predicts()
     agent.observation_space = Box(-1.0, 1.0, (180,))
-    with pytest.raises(ValueError, match=r"Predicts was trained on observations of shape \(180,\), here .* \(27,\)"):
+    with pytest.raises(ValueError, match=r"Predicts was trained on observations of shape \(180,\), here .* \(33,\)"):
         small(agent)
-    agent.observation_space, agent.action_space = Box(-1.0, 1.0, (27,)), Box(-1.0, 1.0, (3,))
+    agent.observation_space, agent.action_space = Box(-1.0, 1.0, (33,)), Box(-1.0, 1.0, (3,))
     with pytest.raises(ValueError, match=r"trained on actions of shape \(3,\), here they are \(6,\).*env_kwargs"):
         small(agent)
 

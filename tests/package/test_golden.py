@@ -86,7 +86,7 @@ def test_the_trajectories_show_requests_that_end_and_new_episodes(golden):
 @pytest.mark.parametrize(
     ("scenario", "name"),
     [
-        *(("thermal", f"channel.{name}") for name in ("path_gain", "shadowing", "fading")),
+        *(("thermal", f"channel.{name}") for name in ("path_gain", "speed", "shadowing", "fading")),
         ("paper", "channel.fading"),
         ("thermal", "devices.latency"),
         *(("thermal", f"requests.{name}") for name in ("task", "acceptance", "length", "outcome", "drift")),

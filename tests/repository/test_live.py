@@ -16,7 +16,7 @@ from stable_baselines3.common import env_checker
 from multispin_env import Allocation, Simulator, make_config
 from multispin_env.config import ConfigError
 from multispin_env.evaluation.rollout import play
-from multispin_env.sb3 import make_sb3_vec_env
+from multispin_env.integrations.sb3 import make_sb3_vec_env
 from multispin_env.speculative.decoding import Step
 from multispin_env.speculative.live import EncodedPrompt, LaneTexts, load_pair_and_prompts
 from multispin_env.speculative.models import TINY
@@ -69,11 +69,11 @@ def equal_shares(length, users):
 # The checks that the other scenarios pass
 
 
-@pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
+@pytest.mark.parametrize("action", ["direct", "lengths", "residual"])
 @pytest.mark.parametrize("env_id", IDS)
 @pytest.mark.parametrize("check", [check_env, env_checker.check_env], ids=["gymnasium", "stable_baselines3"])
-def test_the_checks_pass_without_a_warning(check, env_id, bandwidth):
-    check(gym.make(env_id, **LIVE, bandwidth=bandwidth).unwrapped)
+def test_the_checks_pass_without_a_warning(check, env_id, action):
+    check(gym.make(env_id, **LIVE, action=action).unwrapped)
 
 
 def test_twins_agree_and_a_seed_starts_the_same_episode_again():

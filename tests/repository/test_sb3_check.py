@@ -8,10 +8,10 @@ from multispin_env import MODEL_PAIRS
 
 
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
-@pytest.mark.parametrize("bandwidth", ["agent", "optimal"])
+@pytest.mark.parametrize("action", ["direct", "lengths", "residual"])
 @pytest.mark.parametrize("lengths", ["Homogeneous", "Heterogeneous"])
-def test_stable_baselines_check_passes_without_a_warning(lengths, bandwidth, world):
-    env = gym.make(f"multispin_env/{lengths}-v0", **world, bandwidth=bandwidth)
+def test_stable_baselines_check_passes_without_a_warning(lengths, action, world):
+    env = gym.make(f"multispin_env/{lengths}-v0", **world, action=action)
     # Warnings are errors here (pyproject.toml), so that passing means that there was none.
     check_env(env, warn=True, skip_render_check=True)
     env.close()

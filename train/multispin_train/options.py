@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import tyro
-from multispin_agents import AGENTS, NETWORKS
-from multispin_agents.layers import LAYERS
+from multispin_agents import ACTIONS, AGENTS, NETWORKS
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from multispin_env import MODEL_PAIRS, SCENARIOS
@@ -81,7 +80,7 @@ ModelPair = Annotated[
 ]
 Model = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 Agent = Annotated[str, tyro.conf.arg(metavar=one_of(AGENTS))]
-Action = Annotated[str, tyro.conf.arg(metavar=one_of(LAYERS))]
+Action = Annotated[str, tyro.conf.arg(metavar=one_of(ACTIONS))]
 Network = Annotated[str, tyro.conf.arg(metavar=one_of(NETWORKS))]
 Controllers = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
 Policies = Annotated[

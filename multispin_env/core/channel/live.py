@@ -2,113 +2,138 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
+
 import numpy as np
 
 from multispin_env.core.channel.base import LONGEST_UPLOAD_S
 from multispin_env.core.channel.paths import STEPS_PER_CELL, Paths, Walk
-from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.records import Float32Array
+from multispin_env.core.equations import LN_2, FloatArray
+from multispin_env.core.records import Float32Array, PlaceArray
 
-# The midpoint rule of an upload. Its first cell is a fifth longer than the upload would take at the rate seen before, or
-# at the long-term one if that is less. No cell is longer than a fifth of a Doppler period, and none shorter than this
-# part of what the upload would take at the long-term rate. Then total goodput is within 1 % of a fine integration from
-# 0 to 10 m/s.
+# The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before, or at the
+# long-term one if that is less. It is no longer than a quarter of a Doppler period, unless it is then a smaller part of
+# the upload at the long-term rate, and of the time in which shadowing decorrelates, than these. Then total goodput is
+# within 1 % of a fine integration from 0 to 10 m/s.
 _FIRST_CELL = 1.2
-_CELLS_PER_DOPPLER_PERIOD = 5.0
-_MOST_CELLS = 32.0
-# Cells that follow the first are taken in groups, for each of which shadowing is looked up once.
+_CELLS_PER_DOPPLER_PERIOD = 4.0
+_CELLS_OF_LONG_TERM = 48.0
+_CELLS_OF_SHADOWING = 64.0
+# Shadowing is looked up once in a group of cells.
 _CELLS_PER_GROUP = 4
-# Behind the 33rd, cells grow with the time that has passed, by an eighth a group: an upload of any length takes few.
-_EVEN_GROUPS, _GROWING_GROUPS = 8, 192
-_GROWTH = 9.0 / 8.0
+# Behind the 48th, cells grow with the time that has passed, by a twelfth a group: an upload of any length takes few.
+_EVEN_GROUPS, _GROWING_GROUPS = 12, 288
+_GROWTH = 13.0 / 12.0
 
-# Cells of few users that are evaluated together, for fewer calls of NumPy, and users whose cells are, for the cache.
-_CELLS_TOGETHER = 4096
-_MOST_GROUPS_TOGETHER = 8
+# Many users do their first cell and then a group at a time, a part of them together, in the processor's cache; few
+# users do more cells at once, for fewer calls of NumPy.
 _USERS_TOGETHER = 4096
-_LEAST_DOPPLER_HZ = 1e-9
+_CELLS_TOGETHER = 8192
+_MOST_CELLS_AT_ONCE = 32
+_MOST_TO_SEND = 1e30
+
+
+class CellLimits(NamedTuple):
+    """What the cells of users' uploads are bounded by, arrays (users,).
+
+    Attributes:
+        longest_s: They are not longer, by the fading...
+        coarsest_s: ...but nor do they have to be shorter than this, by the shadowing.
+    """
+
+    longest_s: FloatArray
+    coarsest_s: FloatArray
+
+    @classmethod
+    def of(cls, doppler_hz: FloatArray, decorrelation_hz: FloatArray) -> Self:
+        """The limits of users with these Doppler shifts and inverse times in which shadowing decorrelates."""
+        with np.errstate(divide="ignore"):
+            return cls(
+                np.minimum(1.0 / (_CELLS_PER_DOPPLER_PERIOD * doppler_hz), LONGEST_UPLOAD_S),
+                np.minimum(1.0 / (_CELLS_OF_SHADOWING * decorrelation_hz), LONGEST_UPLOAD_S),
+            )
 
 
 def live_upload_s(
     paths: Paths,
+    limits: CellLimits,
     start_s: FloatArray,
     bits_per_hz: FloatArray,
     seen_s: FloatArray,
     long_term_s: FloatArray,
-    doppler_hz: FloatArray,
 ) -> FloatArray:
     """Duration of uploads that follow their channels: each ends when the integral of its rate is what it has to send.
 
     Args:
         paths: The users' channels.
+        limits: What bounds their cells.
         start_s: When each upload begins, (users,).
         bits_per_hz: What it has to send, over the width of its band, (users,).
         seen_s: What it would take at a rate seen shortly before, (users,).
         long_term_s: What it would take at the long-term rate, (users,).
-        doppler_hz: Largest Doppler shift of each user, (users,).
     """
-    cell_s = _FIRST_CELL * np.minimum(seen_s, long_term_s)
-    np.minimum(cell_s, 1.0 / np.maximum(_CELLS_PER_DOPPLER_PERIOD * doppler_hz, _LEAST_DOPPLER_HZ), out=cell_s)
-    np.maximum(cell_s, long_term_s / _MOST_CELLS, out=cell_s)
-    rate = paths.spectral_efficiency(start_s + 0.5 * cell_s)
-    duration_s = bits_per_hz / rate
-    users = np.flatnonzero(duration_s > cell_s)
-    if users.size:
-        cell_s = cell_s[users]
-        walk = paths.take(users).walk(start_s[users], cell_s)
-        to_send = (bits_per_hz[users] / cell_s).astype(np.float32)
-        duration_s[users] = cell_s * _cells_taken(walk, to_send, rate[users])
+    cell_s = np.minimum(seen_s, long_term_s)
+    cell_s *= _FIRST_CELL
+    np.minimum(cell_s, limits.longest_s, out=cell_s)
+    np.maximum(cell_s, np.minimum(long_term_s / _CELLS_OF_LONG_TERM, limits.coarsest_s), out=cell_s)
+    to_send = np.minimum(LN_2 * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
+    duration_s = _cells_taken(paths.walk(start_s, cell_s), to_send)
+    duration_s *= cell_s
     return np.minimum(duration_s, LONGEST_UPLOAD_S)
 
 
-def _cells_taken(walk: Walk, to_send: Float32Array, sent: Float32Array) -> FloatArray:
-    """Cells that uploads take which do not end within the first one, in units of it, (users,).
+def _cells_taken(walk: Walk, to_send: Float32Array) -> FloatArray:
+    """Cells that uploads take, (users,).
 
     Args:
         walk: The users' channels from cell to cell.
-        to_send: What each upload has to send, in bit/s/Hz over a first cell.
-        sent: What the first cell has sent.
+        to_send: What each upload has to send, in nat/s/Hz over the length of a cell, (users,).
     """
     taken = np.empty(len(to_send))
     users = np.arange(len(to_send))
-    group = 0
+    sent = np.zeros_like(to_send)
+    first = 0
     while users.size:
-        together = np.clip(_CELLS_TOGETHER // (_CELLS_PER_GROUP * users.size), 1, _MOST_GROUPS_TOGETHER)
-        last = min(group + int(together), len(_GROUP_MIDDLE))
-        sends = _sent_in_cells(walk, group, last)
+        last = _last_cell(first, users.size)
+        sends = _sent_in_cells(walk, first, last)
         total = _running_sum(sent, sends)
         unfinished = total < to_send
-        done = ~unfinished[-1]
-        first_cell = _CELLS_PER_GROUP * group
-        group = last
-        if group == len(_GROUP_MIDDLE):
-            done[:] = True
-
-        ended = np.flatnonzero(done)
-        if not ended.size:
-            sent = total[-1]
-            continue
-        cell = np.minimum(np.add.reduce(unfinished[:, ended], axis=0, dtype=np.int64), len(sends) - 1)
-        before = np.where(cell > 0, total[cell - 1, ended], sent[ended])
-        with np.errstate(divide="ignore"):
-            part = (to_send[ended] - before) / sends[cell, ended]
-        cell += first_cell
-        taken[users[ended]] = _EDGE[cell] + part * _WIDTH[cell]
-        left = np.flatnonzero(~done)
-        users, walk, to_send, sent = users[left], walk.take(left), to_send[left], total[-1, left]
+        sent, goes_on = total[-1], unfinished[-1]
+        if last == len(_WIDTH):
+            goes_on[:] = False
+        ended = np.flatnonzero(~goes_on)
+        if ended.size:
+            row = np.minimum(np.add.reduce(unfinished, axis=0, dtype=np.int64)[ended], len(sends) - 1)
+            flat = row * users.size + ended
+            too_much = (total.take(flat) - to_send[ended]) / sends.take(flat)
+            row += first
+            taken[users[ended]] = _EDGE[row + 1] - _WIDTH[row] * too_much
+            left = np.flatnonzero(goes_on)
+            users, walk, to_send, sent = users[left], walk.take(left), to_send[left], sent[left]
+        first = last
     return taken
 
 
-def _sent_in_cells(walk: Walk, first_group: int, last_group: int) -> Float32Array:
-    """What each cell of some groups sends, (cells, users)."""
-    groups = slice(first_group, last_group)
-    cells = slice(_CELLS_PER_GROUP * first_group, _CELLS_PER_GROUP * last_group)
-    width = _WIDTH[cells, np.newaxis].astype(np.float32)
-    sends = np.empty((len(width), len(walk.snr)), dtype=np.float32)
-    for first in range(0, len(walk.snr), _USERS_TOGETHER):
-        users = slice(first, first + _USERS_TOGETHER)
-        rate = walk.take(users).spectral_efficiency(_MIDDLE[cells], _GROUP_MIDDLE[groups])
-        np.multiply(rate, width, out=sends[:, users])
+def _last_cell(first: int, num_users: int) -> int:
+    """Where the cells end that so many users do next."""
+    rest_of_group = _CELLS_PER_GROUP - first % _CELLS_PER_GROUP
+    groups = min(_CELLS_TOGETHER // num_users, _MOST_CELLS_AT_ONCE) // _CELLS_PER_GROUP
+    if rest_of_group < _CELLS_PER_GROUP or (groups < 2 and first):
+        return first + rest_of_group
+    return min(first + _CELLS_PER_GROUP * groups, len(_WIDTH)) if groups > 1 else 1
+
+
+def _sent_in_cells(walk: Walk, first: int, last: int) -> Float32Array:
+    """What each of some cells sends, in the unit of :func:`_cells_taken`, (cells, users)."""
+    groups = slice(first // _CELLS_PER_GROUP, -(-last // _CELLS_PER_GROUP))
+    sends = np.empty((last - first, len(walk.snr)), dtype=np.float32)
+    for begin in range(0, len(walk.snr), _USERS_TOGETHER):
+        users = slice(begin, begin + _USERS_TOGETHER)
+        some = walk if len(walk.snr) <= _USERS_TOGETHER else walk.take(users)
+        snr = some.snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
+        np.log1p(snr, out=sends[:, users])
+    if last > _CELLS_PER_GROUP * _EVEN_GROUPS:
+        sends *= _WIDTH[first:last, np.newaxis].astype(np.float32)
     return sends
 
 
@@ -123,15 +148,19 @@ def _running_sum(start: Float32Array, terms: Float32Array) -> Float32Array:
     return total
 
 
-def _cell_grid() -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
-    group = np.concatenate([np.ones(_EVEN_GROUPS), _GROWTH ** np.arange(1, _GROWING_GROUPS + 1)])
-    width = np.repeat(group, _CELLS_PER_GROUP)
-    edge = 1.0 + np.concatenate([[0.0], np.cumsum(width)])
+def _cell_grid() -> tuple[FloatArray, FloatArray, PlaceArray, PlaceArray]:
+    width = np.concatenate([np.ones(_EVEN_GROUPS), _GROWTH ** np.arange(1, _GROWING_GROUPS + 1)])
+    width = np.repeat(width, _CELLS_PER_GROUP)
+    edge = np.concatenate([[0.0], np.cumsum(width)])
     group_edge = edge[::_CELLS_PER_GROUP]
     middle, group_middle = edge[:-1] + 0.5 * width, 0.5 * (group_edge[1:] + group_edge[:-1])
-    return width, edge, *(np.rint(STEPS_PER_CELL * one).astype(np.int64) for one in (middle, group_middle))
+    return width, edge, _steps(middle), _steps(group_middle)
 
 
-# Of the cells behind the first, in units of it: widths, and where they begin; and in steps their middles, and those of
+def _steps(cells: FloatArray) -> PlaceArray:
+    return np.rint(STEPS_PER_CELL * cells).astype(np.int64).astype(np.uint32)
+
+
+# Of cells, in units of the first one: widths, and where they begin and end; and in steps their middles, and those of
 # groups.
 _WIDTH, _EDGE, _MIDDLE, _GROUP_MIDDLE = _cell_grid()

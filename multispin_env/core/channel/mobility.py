@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike
 
 from multispin_env.config import MobilityChannelConfig
 from multispin_env.core.channel.base import OUTDATED, Channel, snr_at_path_gain
-from multispin_env.core.channel.live import live_upload_s
+from multispin_env.core.channel.live import CellLimits, live_upload_s
 from multispin_env.core.channel.paths import Paths, efficiency
 from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.records import PLACE_BITS, clarke, gauss_markov
-from multispin_env.core.streams import Streams, UIntArray, splitmix64
+from multispin_env.core.records import clarke, gauss_markov, places
+from multispin_env.core.streams import Streams, splitmix64
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 _DB_TO_LOG = float(np.log(10.0)) / 10.0
@@ -42,16 +42,17 @@ class MobilityChannel(Channel):
         speeds = np.array(config.speeds_m_s)
         speed = speeds[(streams.uniform("channel.speed", users) * len(speeds)).astype(np.int64)].ravel()
         antenna = np.arange(config.receive_antennas, dtype=np.uint64)[:, np.newaxis]
-        self._true_doppler_hz = doppler_hz(config, speed)
+        doppler = doppler_hz(config, speed)
+        self._cell_limits = CellLimits.of(doppler, speed / config.shadowing_decorrelation_m)
         self._paths = Paths(
             snr=np.clip(snr.ravel(), *_SNR_RANGE).astype(np.float32),
-            fading_place=_places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
-            fading_rate=self._true_doppler_hz * clarke().places_per_unit,
-            shadowing_place=_places(streams.seeds("channel.shadowing", users).ravel()),
+            fading_place=places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
+            fading_rate=doppler * clarke().places_per_unit,
+            shadowing_place=places(streams.seeds("channel.shadowing", users).ravel()),
             shadowing_rate=speed * (gauss_markov().places_per_unit / config.shadowing_decorrelation_m),
             shadowing_scale=np.float32(_DB_TO_LOG * config.shadowing_std_db),
         )
-        known = self._true_doppler_hz if config.doppler_known else np.zeros_like(speed)
+        known = doppler if config.doppler_known else np.zeros_like(speed)
         self.doppler_hz = known.reshape(self._shape)
 
     def begin_round(self, time_s: FloatArray) -> None:
@@ -70,7 +71,7 @@ class MobilityChannel(Channel):
             bits_per_hz / rate for rate in (self.observed_spectral_efficiency, self.long_term_spectral_efficiency)
         )
         flat = (values.ravel() for values in (start_s, bits_per_hz, seen_s, long_term_s))
-        return live_upload_s(self._paths, *flat, self._true_doppler_hz).reshape(self._shape)
+        return live_upload_s(self._paths, self._cell_limits, *flat).reshape(self._shape)
 
     def spectral_efficiency_at(self, time_s: ArrayLike, environments: IntArray) -> FloatArray:
         """See :class:`Channel`."""
@@ -85,8 +86,3 @@ class MobilityChannel(Channel):
 def doppler_hz(config: MobilityChannelConfig, speed_m_s: FloatArray) -> FloatArray:
     """Largest Doppler shift at a speed, ``v f_c / c``."""
     return speed_m_s * (config.carrier_frequency_hz / SPEED_OF_LIGHT_M_S)
-
-
-def _places(bits: UIntArray) -> IntArray:
-    """Places in a record, uniform."""
-    return (bits >> np.uint64(64 - PLACE_BITS)).astype(np.int64)

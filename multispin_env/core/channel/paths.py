@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from multispin_env.core.equations import LN_2, FloatArray, IntArray
-from multispin_env.core.records import Float32Array, clarke, gauss_markov
+from multispin_env.core.records import Float32Array, PlaceArray, clarke, gauss_markov, places_passed
 
 # Moments within a cell of an upload that can be told apart.
 STEPS_PER_CELL = 16
@@ -28,13 +28,13 @@ class Paths:
     """
 
     snr: Float32Array
-    fading_place: IntArray
+    fading_place: PlaceArray
     fading_rate: FloatArray
-    shadowing_place: IntArray
+    shadowing_place: PlaceArray
     shadowing_rate: FloatArray
     shadowing_scale: np.float32
 
-    def take(self, users: IntArray | slice) -> Self:
+    def take(self, users: IntArray) -> Self:
         """Some of the users."""
         return type(self)(
             self.snr[users],
@@ -47,11 +47,13 @@ class Paths:
 
     def shadowed_snr(self, time_s: FloatArray) -> Float32Array:
         """Signal to noise ratio of one antenna without fading, at times (..., users)."""
-        return _shadowed(self.snr, self.shadowing_scale, _moved(time_s, self.shadowing_rate) + self.shadowing_place)
+        place = places_passed(time_s, self.shadowing_rate)
+        place += self.shadowing_place
+        return _shadowed(self.snr, self.shadowing_scale, place)
 
     def fading_power(self, time_s: FloatArray) -> Float32Array:
         """Power of the fading, added up over the antennas (maximum-ratio combining), at times (..., users)."""
-        return _fading_power(_moved(time_s, self.fading_rate), self.fading_place)
+        return _fading_power(places_passed(time_s, self.fading_rate), self.fading_place)
 
     def spectral_efficiency(self, time_s: FloatArray) -> Float32Array:
         """Rate per hertz in bit/s/Hz, at times (..., users)."""
@@ -69,10 +71,10 @@ class Paths:
         step_s = cell_s / STEPS_PER_CELL
         return Walk(
             self.snr,
-            _moved(start_s, self.fading_rate) + self.fading_place,
-            np.rint(step_s * self.fading_rate).astype(np.int64),
-            _moved(start_s, self.shadowing_rate) + self.shadowing_place,
-            np.rint(step_s * self.shadowing_rate).astype(np.int64),
+            self.fading_place + places_passed(start_s, self.fading_rate),
+            places_passed(step_s, self.fading_rate),
+            self.shadowing_place + places_passed(start_s, self.shadowing_rate),
+            places_passed(step_s, self.shadowing_rate),
             self.shadowing_scale,
         )
 
@@ -91,10 +93,10 @@ class Walk:
     """
 
     snr: Float32Array
-    fading_place: IntArray
-    fading_step: IntArray
-    shadowing_place: IntArray
-    shadowing_step: IntArray
+    fading_place: PlaceArray
+    fading_step: PlaceArray
+    shadowing_place: PlaceArray
+    shadowing_step: PlaceArray
     shadowing_scale: np.float32
 
     def take(self, users: IntArray | slice) -> Self:
@@ -108,37 +110,31 @@ class Walk:
             self.shadowing_scale,
         )
 
-    def spectral_efficiency(self, step: IntArray, group_step: IntArray) -> Float32Array:
-        """Rates per hertz in bit/s/Hz, (steps, users).
+    def snr_at(self, step: PlaceArray, group_step: PlaceArray) -> Float32Array:
+        """Signal to noise ratios, (steps, users).
 
         Args:
-            step: When, in steps from the beginning of the first cell, (groups * cells of a group,).
-            group_step: When to look up the shadowing of each group, (groups,).
+            step: When, in steps from the beginning of the first cell, (steps,), as many for each group.
+            group_step: When to look up the shadowing of each group of steps, (groups,).
         """
-        moved = step[:, np.newaxis] * self.fading_step
-        snr = _fading_power(moved, self.fading_place)
+        snr = _fading_power(step[:, np.newaxis] * self.fading_step, self.fading_place)
         place = group_step[:, np.newaxis] * self.shadowing_step
         place += self.shadowing_place
         by_group = snr.reshape(len(group_step), -1, len(self.snr))
         by_group *= _shadowed(self.snr, self.shadowing_scale, place)[:, np.newaxis]
-        return efficiency(snr)
+        return snr
 
 
-def _moved(time_s: FloatArray, rate: FloatArray) -> IntArray:
-    return (time_s * rate).astype(np.int64)
-
-
-def _fading_power(moved: IntArray, start: IntArray) -> Float32Array:
+def _fading_power(moved: PlaceArray, start: PlaceArray) -> Float32Array:
     """Power of the fading, added up over antennas, as many places (..., users) on from (antennas, users)."""
-    power = np.zeros(moved.shape, dtype=np.float32)
-    for place in start:
-        coefficient = clarke().at(moved + place)
-        for part in (coefficient.real, coefficient.imag):
-            power += part * part
-    return power
+    record = clarke()
+    first, *others = (np.square(np.abs(record.at(moved + place))) for place in start)
+    for power in others:
+        first += power
+    return first
 
 
-def _shadowed(snr: Float32Array, scale: np.float32, place: IntArray) -> Float32Array:
+def _shadowed(snr: Float32Array, scale: np.float32, place: PlaceArray) -> Float32Array:
     """Signal to noise ratios times the shadowing at these places of its record, (..., users)."""
     shadowed = gauss_markov().at(place)
     shadowed *= scale

@@ -16,6 +16,7 @@ from multispin_env.files import read_text
 # Packets are counted in windows of this length: a packet by itself has no rate.
 PACKET_WINDOW_S = 0.02
 _PACKET_BITS = 8.0 * 1500.0
+_MOST_DIGITS = 8
 _HEADER = ["time_s", "rate"]
 
 
@@ -67,8 +68,12 @@ def read_packets(text: str, name: str) -> Uplink:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        if not line.strip().isascii() or not line.strip().isdigit() or len(line.strip()) > 12:
-            raise ConfigError(f"{name}: line {number}: must be a time in whole milliseconds, got {shown(line)}")
+        digits = line.strip()
+        if not digits.isascii() or not digits.isdigit() or len(digits) > _MOST_DIGITS:
+            raise ConfigError(
+                f"{name}: line {number}: must be a time in whole milliseconds of at most {_MOST_DIGITS} digits, "
+                f"got {shown(line)}"
+            )
         time = int(line)
         if time < last:
             raise ConfigError(f"{name}: line {number}: times must not fall, got {time} after {last}")
@@ -78,7 +83,8 @@ def read_packets(text: str, name: str) -> Uplink:
         raise ConfigError(f"{name}: must hold a time in milliseconds in each line, got no line")
     window_ms = round(1000.0 * PACKET_WINDOW_S)
     packets = np.bincount(np.array(times) // window_ms)
-    return Uplink(PACKET_WINDOW_S * np.arange(len(packets) + 1), packets * (_PACKET_BITS / PACKET_WINDOW_S))
+    edge_s = PACKET_WINDOW_S * np.arange(len(packets) + 1, dtype=np.float64)
+    return Uplink(edge_s, packets.astype(np.float64) * (_PACKET_BITS / PACKET_WINDOW_S))
 
 
 def read_rates(text: str, name: str) -> Uplink:

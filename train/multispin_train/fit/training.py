@@ -19,7 +19,7 @@ import sb3_contrib
 import stable_baselines3
 import torch
 import tyro
-from multispin_agents import NETWORKS
+from multispin_agents import ACTIONS, NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
     PPOHyperparameters,
@@ -28,7 +28,6 @@ from multispin_agents.algorithms import (
     make_training_env,
 )
 from multispin_agents.cloning import behavior_clone
-from multispin_agents.layers import LAYERS
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
 from multispin_baselines import make_controller
@@ -44,7 +43,7 @@ from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
 from multispin_train.fit.demonstrations import collect_once
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
@@ -108,8 +107,8 @@ class Training(CheckedOptions):
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
-        if self.action not in LAYERS:
-            raise ValueError(f"action must be one of {', '.join(LAYERS)}, got {self.action!r}")
+        if self.action not in ACTIONS:
+            raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {self.action!r}")
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_train.reality.drift import Drift
-from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_prefix, drifting_rates
+from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_rates
 from multispin_train.reality.resampling import SEED, Curve, Sample, as_curve
 
 # Texts that the rate drifting token by token is simulated with.
@@ -27,8 +27,8 @@ class Prefixes:
         anywhere: From a position drawn uniformly.
         models: What models say of ``played``, by name; ``MODELS`` explains them. Rounds are counted as ``played``
             counts them: more of them where acceptance is low.
-        errors: Each model over ``played``, less 1. The intervals are those of the measurement; the models of a
-            drifting rate are held fixed.
+        errors: Each model over ``played``, less 1. The intervals are those of the measurement; the model of
+            a drifting rate is held fixed.
         drifting_anywhere: What the last of the models says of ``anywhere``.
     """
 
@@ -44,10 +44,7 @@ MODELS = {
     "one rate": "eq. 12 with the mean acceptance over all positions",
     "task's rate": "eq. 12 with the mean of the request's task",
     "request's rate": "eq. 12 with the mean of the request itself, which nobody knows beforehand",
-    "mobile": "the rate drifts between rounds and stands still within one, as in `mobile`: the fitted drift, and the "
-    "spread that the requests' means have",
-    "mobile, fitted spread": "the same with the fitted spread of the rate",
-    "token by token": "the fitted rate, drifting within rounds as well",
+    "mobile": "the fitted rate, drifting from token to token, as in `mobile`",
 }
 
 
@@ -68,15 +65,12 @@ def compare_prefixes(sample: Sample, drift: Drift) -> Prefixes:
     }
     means = of_task[0]
     course = drift.share.value, drift.correlation_tokens.value
-    tokens = round(float(traces.length.mean()))
-    found["mobile"] = drifting_prefix(means, drift.request_std.value, *course, tokens)
-    found["mobile, fitted spread"] = drifting_prefix(means, drift.rate_std.value, *course, tokens)
     texts = np.linspace(0, len(means) - 1, _MODEL_TEXTS).round().astype(np.int64)
     positions = acceptance.shape[1]
     rates = drifting_rates(means[texts], drift.rate_std.value, *course, positions, np.random.default_rng(SEED))
     with np.errstate(invalid="ignore"):
         modelled = _expected_prefixes(rates, np.full(_MODEL_TEXTS, positions), np.ones((1, _MODEL_TEXTS)))
-    found["token by token"] = modelled[0]
+    found["mobile"] = modelled[0]
     return Prefixes(
         played=as_curve(played),
         first=as_curve(first),

@@ -61,7 +61,7 @@ def observe(controller: Controller, config: SystemConfig) -> Decisions:
                 decided.bandwidth_share * config.num_users,
             )
         )
-        env.step(env.encode_action(decided))
+        env.step_allocation(decided)
     return Decisions(*(np.concatenate([part.ravel() for part in column]) for column in zip(*columns, strict=True)))
 
 

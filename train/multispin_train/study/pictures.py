@@ -9,17 +9,18 @@ import numpy as np
 from multispin_agents.policy import LearnedController
 from multispin_baselines import make_controller
 
-from multispin_env import PAPER_PAIRS, SystemConfig, make_config
+from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.results import read_rows
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow
 from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
-    CORRELATION_TIMES_S,
     FLAGSHIP,
     FLAGSHIP_SETTING,
     SCENARIOS,
+    SPEED_SETTINGS,
+    SPEEDS_M_S,
     USER_SETTINGS,
     USERS,
     Study,
@@ -60,22 +61,21 @@ def draw_goodput(path: Path, results: Results) -> None:
 
 def draw_transfer(path: Path, results: Results) -> None:
     """Draws agents and controllers in other systems than the one trained on."""
-    figure, (users_panel, age_panel) = new_figure(10.0, 4.0, 1, 2)
+    figure, (users_panel, speed_panel) = new_figure(10.0, 4.0, 1, 2)
     direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
     players = {
         "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
         "robust": ("robust", COLOURS["robust"]),
-        "direct, trained at 20 users, 1.9 s": (direct, _ACTION_COLOURS["direct"]),
+        "direct, trained at 20 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
         "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
     }
     numbers = sorted([*USERS, 20])
-    times = sorted([*CORRELATION_TIMES_S, 1.9])
+    user_settings = [f"users-{users}" if users in USERS else FLAGSHIP_SETTING for users in numbers]
     for label, (player, colour) in players.items():
-        for panel, values, kind, trained in (
-            (users_panel, numbers, "users", 20),
-            (age_panel, times, "correlation-time", 1.9),
+        for panel, values, names in (
+            (users_panel, numbers, user_settings),
+            (speed_panel, SPEEDS_M_S, SPEED_SETTINGS),
         ):
-            names = [f"{kind}-{value:g}" if value != trained else FLAGSHIP_SETTING for value in values]
             means = [results.mean(name, player) for name in names]
             panel.plot(values, [one.value for one in means], ".-", color=colour, label=label)
             panel.fill_between(
@@ -85,12 +85,12 @@ def draw_transfer(path: Path, results: Results) -> None:
         USERS, [results.mean(name, name).value for name in USER_SETTINGS], "k*", markersize=8, label="specialist"
     )
     users_panel.set_xlabel("users")
-    age_panel.set_xscale("log")
-    age_panel.minorticks_off()
-    age_panel.set_xticks(times, [f"{seconds:g}" for seconds in times])
-    age_panel.set_xlabel("correlation time of the fading, s")
+    speed_panel.set_xscale("log")
+    speed_panel.minorticks_off()
+    speed_panel.set_xticks(SPEEDS_M_S, [f"{speed:g}" for speed in SPEEDS_M_S])
+    speed_panel.set_xlabel("speed of all users, m/s")
     users_panel.set_ylabel("goodput, tok/s")
-    for panel in (users_panel, age_panel):
+    for panel in (users_panel, speed_panel):
         panel.set_ylim(bottom=0.0)
     users_panel.legend(fontsize=8)
     save(figure, path)
@@ -146,14 +146,5 @@ def draw_behaviour(path: Path, study: Study) -> None:
         },
         mobile,
         thermal,
-        {_correlation(mobile, seconds): _aged(mobile, seconds) for seconds in sorted([*CORRELATION_TIMES_S, 1.9])},
+        {speed: mobile.updated({"channel": {"speeds_m_s": [speed]}}) for speed in SPEEDS_M_S},
     )
-
-
-def _aged(config: SystemConfig, correlation_time_s: float) -> SystemConfig:
-    return config.updated({"channel": {"fading_correlation_time_s": correlation_time_s}})
-
-
-def _correlation(config: SystemConfig, correlation_time_s: float) -> float:
-    """Between the fading observed and used, at drafts of 8 tokens."""
-    return float(np.exp(-8.0 * config.drafting_latency_s / correlation_time_s))

@@ -13,10 +13,10 @@ from multispin_train.study.pictures import draw_behaviour, draw_curves, draw_goo
 from multispin_train.study.plan import (
     ACTIONS,
     CONTROLLERS,
-    CORRELATION_SETTINGS,
     FLAGSHIP,
     FLAGSHIP_SETTING,
     SCENARIOS,
+    SPEED_SETTINGS,
     TRANSFER_CONTROLLERS,
     USER_SETTINGS,
     USERS,
@@ -67,7 +67,7 @@ Agents are PPO with equivariant networks that first imitate `long-run`, as `dire
 
 ## Other systems than the one trained on
 
-Trained with 20 users and a correlation time of 1.9 s, in {" / ".join(FLAGSHIP)}. Specialists are trained where they
+Trained with 20 users of all speeds, in {" / ".join(FLAGSHIP)}. Specialists are trained where they
 are played.
 
 {_transfer_table(study, results)}
@@ -155,7 +155,7 @@ def _variants(study: Study, results: Results) -> str:
 def _transfer_table(study: Study, results: Results) -> str:
     header = ("system", *TRANSFER_CONTROLLERS, *ACTIONS, "specialist", *(f"{action}, % of it" for action in ACTIONS))
     lines = []
-    for name in (FLAGSHIP_SETTING, *USER_SETTINGS, *CORRELATION_SETTINGS):
+    for name in (FLAGSHIP_SETTING, *USER_SETTINGS, *SPEED_SETTINGS):
         direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
         texts = [results.mean(name, player).text() for player in (*TRANSFER_CONTROLLERS, direct, residual)]
         special = ["", "", ""]
