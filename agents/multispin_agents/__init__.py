@@ -4,6 +4,4 @@ The names below are here so that they can be read without PyTorch.
 """
 
 AGENTS = ("ppo", "sac", "recurrent-ppo")
-# Kinds of action of the environment that networks give: those with two numbers a user.
-ACTIONS = ("direct", "residual")
 NETWORKS = ("equivariant", "mlp")

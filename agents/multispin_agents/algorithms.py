@@ -15,12 +15,13 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from multispin_agents import ACTIONS, AGENTS
-from multispin_agents.networks import NetworkConfig
+from multispin_agents import AGENTS
+from multispin_agents.networks import NetworkConfig, make_network_codec
 from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
+from multispin_env.envs.actions import ACTIONS
 from multispin_env.envs.checks import check_choice
 from multispin_env.files import read_text
 from multispin_env.integrations.sb3 import SB3VecEnv
@@ -292,7 +293,7 @@ def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3Vec
     Raises:
         ValueError: There is no such layer.
     """
-    check_choice("action", layer, tuple(LAYERS))
+    make_network_codec(layer, config)  # refuses what networks cannot learn
     env: Any = gym.make_vec(
         "multispin_env/Heterogeneous-v0",
         num_envs=num_envs,

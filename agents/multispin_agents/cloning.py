@@ -10,11 +10,8 @@ import torch
 from multispin_baselines import Controller
 from numpy.typing import NDArray
 
-from multispin_agents import ACTIONS
-from multispin_agents.networks import ActorCritic
+from multispin_agents.networks import ActorCritic, make_network_codec
 from multispin_env import Simulator, SystemConfig
-from multispin_env.envs.actions import make_action_codec
-from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 
 # Rounds after which the teacher's worlds are drawn anew, and environments played at once.
@@ -57,9 +54,8 @@ def collect_demonstrations(
     Raises:
         ValueError: The layer's actions cannot be told from decisions.
     """
-    check_choice("action, to learn from a teacher,", layer, ACTIONS)
     observe = ObservationCodec(config).encode
-    codec = make_action_codec(layer, config)
+    codec = make_network_codec(layer, config)
     simulator = Simulator(config, _NUM_ENVS)
     observations, actions = [], []
     for batch in range(demonstration_rows(rounds) // _NUM_ENVS):

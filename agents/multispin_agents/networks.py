@@ -15,6 +15,7 @@ from multispin_env.config import RequestConfig
 from multispin_env.config.validation import Checked, whole
 from multispin_env.core.channel.base import SPECTRAL_EFFICIENCY_UNIT
 from multispin_env.core.equations import LN_2
+from multispin_env.envs.actions import ActionCodec, make_action_codec
 from multispin_env.envs.checks import check_choice
 
 # Numbers of a user in the observation, in what networks read of it, and in actions, `direct` or `residual`.
@@ -34,6 +35,21 @@ _USUAL_USERS = 20.0
 
 # What an actor with memory remembers: an LSTM's hidden and cell state, each (1, num_envs, memory of all users).
 Memory: TypeAlias = tuple[Tensor, Tensor]
+
+
+def make_network_codec(action: str, config: SystemConfig) -> ActionCodec:
+    """The codec of a kind of action that networks can give.
+
+    Raises:
+        ValueError: There is no such kind, or it has not two numbers a user.
+    """
+    codec = make_action_codec(action, config)
+    if codec.space.shape != (ACTIONS_PER_USER * config.num_users,):
+        raise ValueError(
+            f"action must be a kind with {ACTIONS_PER_USER} numbers a user, for networks to learn, got {action!r} with "
+            f"{codec.space.shape[0]} numbers for {config.num_users} users"
+        )
+    return codec
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from multispin_baselines import Controller
 
-from multispin_agents import ACTIONS
-from multispin_agents.networks import Actor, Memory, NetworkConfig
+from multispin_agents.networks import Actor, Memory, NetworkConfig, make_network_codec
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
 from multispin_env.config.validation import from_mapping, shown
-from multispin_env.envs.actions import make_action_codec
+from multispin_env.envs.actions import ACTIONS
 from multispin_env.envs.checks import check_choice
 from multispin_env.envs.observations import ObservationCodec
 from multispin_env.files import read_json, write_atomically
@@ -41,7 +40,8 @@ class LearnedController(Controller):
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
         self.name = name
-        self.layer = check_choice("action", layer, ACTIONS)
+        make_network_codec(layer, config)  # refuses what networks cannot give
+        self.layer = layer
         self.trained_on = config
         self._actor = actor
         self._memory: Memory | None = None
@@ -104,7 +104,7 @@ class LearnedController(Controller):
         if self._checked is not view.config:
             self._check(view.config)
             self._checked = view.config
-            self._codec = make_action_codec(self.layer, view.config)
+            self._codec = make_network_codec(self.layer, view.config)
         num_envs = len(view.drafting_latency_s)
         if self._memory is not None and self._memory[0].shape[1] != num_envs:
             raise ValueError(
@@ -157,7 +157,7 @@ def _read_card(file: Path) -> tuple[NetworkConfig, str, SystemConfig]:
             raise ConfigError(f"a card needs a value for: {', '.join(missing)}")
         if not isinstance(card["network"], dict):
             raise ConfigError(f"network must be an object, got {shown(card['network'])}")
-        layer = check_choice("action", card["action"], ACTIONS)
+        layer = check_choice("action", card["action"], tuple(ACTIONS))
         return from_mapping(NetworkConfig, card["network"], "network"), layer, SystemConfig.from_dict(card["system"])
     except ValueError as error:
         raise ConfigError(f"{file} describes no policy: {error}") from error

@@ -17,8 +17,8 @@ from multispin_env.envs.actions import make_action_codec
 from multispin_env.envs.checks import check_choice
 from multispin_env.optimal import average_round
 
-# Worlds, and rounds in each, from which the price is measured. Many rounds, as hard requests take more of them than easy
-# ones: the first rounds after a reset are better than those later on (in `requests` 189 against 155 tok/s).
+# Worlds, and rounds in each, from which the price is measured. Many rounds, as hard requests take more of them than
+# easy ones: the first rounds after a reset are better than those later on (in `requests` 189 against 155 tok/s).
 _PRICE_ENVS, _PRICE_ROUNDS = 10, 100
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.simulator import RoundOutcome, Simulator
 from multispin_env.core.view import RoundView, TrueView

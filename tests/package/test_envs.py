@@ -68,11 +68,13 @@ def test_the_passive_checks_of_make_find_nothing_in_an_episode(env_id, world):
 
 
 def test_the_spaces_are_the_documented_boxes():
-    for env_id, bandwidth, numbers in (
-        (HETEROGENEOUS, "agent", 40),
-        (HETEROGENEOUS, "optimal", 20),
-        (HOMOGENEOUS, "agent", 21),
-        (HOMOGENEOUS, "optimal", 1),
+    for env_id, action, numbers in (
+        (HETEROGENEOUS, "direct", 40),
+        (HETEROGENEOUS, "lengths", 20),
+        (HETEROGENEOUS, "residual", 40),
+        (HOMOGENEOUS, "direct", 21),
+        (HOMOGENEOUS, "lengths", 1),
+        (HOMOGENEOUS, "residual", 40),
     ):
         env = gym.make(env_id, action=action)
         assert env.action_space == gym.spaces.Box(-1.0, 1.0, (numbers,), np.float32)
@@ -96,7 +98,9 @@ def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
     env = gym.make(env_id, **world).unwrapped
     env.reset(seed=1)
     per_user = {"draft_length", "bandwidth_share", "tokens", "drafting_s", "upload_s"}
-    per_round = {"multi_access_s", "verification_s", "latency_s", "goodput"}
+    per_round = {"multi_access_s", "verification_s", "latency_s", "goodput"} | {
+        f"episode_{name}" for name in ("tokens", "seconds", "goodput")
+    }
     for action in random_actions(env.action_space, 25):
         allocation = env.decode_action(action)
         _, reward, _, _, info = env.step(action)
@@ -249,7 +253,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
             "model_pair must be one of llama2, qwen3.5, smollm2, or the path .*, got 'gpt'",
         ),
         ({"action": "equal"}, ValueError, "action must be one of 'direct', 'lengths', 'residual', got 'equal'"),
-        ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', got 'tokens'"),
+        ({"reward": "tokens"}, ValueError, "reward must be one of 'goodput', 'time-priced', got 'tokens'"),
         (
             {"draft_lengths": "any"},
             ValueError,

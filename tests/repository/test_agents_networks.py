@@ -9,17 +9,19 @@ import pytest
 import torch
 from multispin_agents import AGENTS
 from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
-from multispin_agents.cloning import behavior_clone, collect_demonstrations, invert_action
-from multispin_agents.layers import residual
-from multispin_agents.networks import NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
+from multispin_agents.cloning import behavior_clone, collect_demonstrations
+from multispin_agents.networks import NUM_FEATURES, NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
 from multispin_agents.policy import SHIPPED, LearnedController
-from multispin_agents.sb3_policies import ActionCritics, SquashedActor
+from multispin_agents.sb3_policies import ActionCritics, AllocationPolicy, SquashedActor
 from multispin_baselines import make_controller
+from stable_baselines3 import PPO
 
 from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
+from multispin_env.envs.actions import make_action_codec
 from multispin_env.envs.observations import ObservationCodec
 from multispin_env.evaluation.rollout import play
+from multispin_env.integrations.sb3 import make_sb3_vec_env
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -130,7 +132,7 @@ def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturb
 def test_others_matter_to_a_user_s_action() -> None:
     network, observation = trained("equivariant"), observed(CONFIG)
     changed = observation.clone()
-    changed.reshape(len(changed), 9, 6)[:, 1, 5] *= 0.3  # user 5's channel
+    changed.reshape(len(changed), NUM_FEATURES, 6)[:, 1, 5] *= 0.3  # user 5's channel
     mine = [0, 6]
     assert not torch.allclose(network.mean_action(changed)[:, mine], network.mean_action(observation)[:, mine])
 
@@ -230,19 +232,33 @@ def test_a_policy_says_where_the_system_does_not_fit() -> None:
 
 def test_a_decision_of_the_teacher_is_explained_to_the_closed_form() -> None:
     view = seen(make_config("mobile"), lanes=12)
+    residual = make_action_codec("residual", view.config)
     # The stochastic optimum hopes for more than the tilts' reach can say of the best requests: a token is lost there.
     for name, tolerance in (("heterogeneous", 0.1), ("robust", 0.1), ("stochastic", 0.8)):
         decided = make_controller(name, "llama2").act(view)
-        repeated = residual(invert_action(decided, view), view)
+        repeated = residual.decode(residual.encode(decided, view), view)
         assert np.mean(np.abs(repeated.draft_length - decided.draft_length)) < tolerance, name
         assert np.median(np.abs(repeated.bandwidth_share / decided.bandwidth_share - 1.0)) < 0.05, name
+
+
+def test_the_policy_needs_no_arguments_and_serves_users_alike() -> None:
+    env = make_sb3_vec_env("multispin_env/Heterogeneous-v0", 2, scenario="mobile", config={"num_users": 4})
+    agent = PPO(AllocationPolicy, env, n_steps=8, batch_size=16, n_epochs=1, seed=0, device="cpu")
+    agent.learn(32)
+    observations = env.reset()
+    order = np.array([2, 0, 3, 1])
+    permuted = observations.reshape(2, -1, 4)[:, :, order].reshape(2, -1)
+    actions, others = (agent.predict(seen, deterministic=True)[0] for seen in (observations, permuted))
+    np.testing.assert_allclose(actions.reshape(2, 2, 4)[:, :, order].reshape(2, -1), others, atol=1e-5)
+    with pytest.raises(ValueError, match="observations must have 11 numbers a user, got 10 numbers"):
+        NetworkConfig.of_observations(10)
 
 
 def test_imitation_brings_the_actions_near_the_teacher_s() -> None:
     torch.manual_seed(0)
     network = ActorCritic(NetworkConfig.of("equivariant", 16, CONFIG))
     demonstrations = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 2560, seed=5)
-    assert demonstrations.observations.shape == (2560, 54)
+    assert demonstrations.observations.shape == (2560, 66)
     assert demonstrations.actions.shape == (2560, 12)
     fresh = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 128, seed=6)
 

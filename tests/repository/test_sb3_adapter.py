@@ -193,3 +193,20 @@ def test_a_duplicate_goes_on_identically(duplicate) -> None:
     twin = duplicate(env)
     for one, other in zip(play(env, 6), play(twin, 6), strict=True):
         assert all(np.array_equal(found, expected) for found, expected in zip(one[:3], other[:3], strict=True))
+
+
+def test_a_monitor_shows_the_figure_of_merit_of_every_episode():
+    names = ("episode_tokens", "episode_seconds", "episode_goodput")
+    arguments = {"scenario": "mobile", "config": {"num_users": 2, "episode_rounds": 4}}
+    ours = VecMonitor(make_sb3_vec_env(ID, 2, **arguments), info_keywords=names)
+    theirs = DummyVecEnv([lambda: Monitor(gym.make(ID, **arguments), info_keywords=names)] * 2)
+    for env in (ours, theirs):
+        env.seed(0)
+        env.reset()
+    for _ in range(4):
+        actions = np.zeros((2, *ours.action_space.shape), dtype=np.float32)
+        (*_, infos), (*_, others) = ours.step(actions), theirs.step(actions)
+    for one, other in zip(infos, others, strict=True):
+        assert one["episode"]["episode_goodput"] == one["episode_tokens"] / one["episode_seconds"]
+        for name in names:
+            assert one["episode"][name] == pytest.approx(other["episode"][name], rel=1e-6)

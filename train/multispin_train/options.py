@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import tyro
-from multispin_agents import ACTIONS, AGENTS, NETWORKS
+from multispin_agents import AGENTS, NETWORKS
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from multispin_env import MODEL_PAIRS, SCENARIOS
 from multispin_env.config import ConfigError, check_number, shown
+from multispin_env.envs.actions import ACTIONS
 from multispin_env.files import parse_json, read_json
 
 # More of anything would take years, or more memory than there is.

@@ -19,7 +19,7 @@ import sb3_contrib
 import stable_baselines3
 import torch
 import tyro
-from multispin_agents import ACTIONS, NETWORKS
+from multispin_agents import NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
     PPOHyperparameters,
@@ -28,6 +28,7 @@ from multispin_agents.algorithms import (
     make_training_env,
 )
 from multispin_agents.cloning import behavior_clone
+from multispin_agents.networks import make_network_codec
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
 from multispin_baselines import make_controller
@@ -102,13 +103,11 @@ class Training(CheckedOptions):
         super().__post_init__()
         if self.teacher not in TEACHERS:
             raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, got {self.teacher!r}")
-        self.system()
         # SAC's critics, and a memory that demonstrations of single rounds do not train, would undo what was learned.
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
-        if self.action not in ACTIONS:
-            raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {self.action!r}")
+        make_network_codec(self.action, self.system())  # refuses what networks cannot learn
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 
