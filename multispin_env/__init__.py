@@ -7,8 +7,8 @@ from gymnasium.envs.registration import register
 
 from multispin_env.config import ConfigError, SystemConfig
 from multispin_env.core import Allocation, RoundView, Simulator
-from multispin_env.profiles import MODEL_PAIRS, PAPER_PAIRS
-from multispin_env.scenarios import SCENARIOS, make_config
+from multispin_env.profiles import MODEL_PAIRS, PAPER_PAIRS, register_model_pair
+from multispin_env.scenarios import SCENARIOS, make_config, register_scenario
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,8 @@ __all__ = [
     "Simulator",
     "SystemConfig",
     "make_config",
+    "register_model_pair",
+    "register_scenario",
 ]
 
 for _lengths in ("homogeneous", "heterogeneous"):

@@ -1,4 +1,4 @@
-"""Named presets of :class:`~multispin_env.config.SystemConfig`: six scenarios, times any model pair.
+"""Named presets of :class:`~multispin_env.config.SystemConfig`: six scenarios, and users' own, times any model pair.
 
 Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz, path gain U[0.2, 0.5], latencies within
 15 % of their mean, 50 prompts a user). Where a value is *ours*, the line that sets it says so.
@@ -6,18 +6,18 @@ Sources. The paper's settings are those of arXiv 2606.04581 (K = 20, B = 10 MHz,
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from multispin_env.config import SystemConfig, shown
+from multispin_env.config import ConfigError, SystemConfig, shown
 from multispin_env.profiles import load_model_pair, load_traces
+from multispin_env.registration import check_new_name, registered_name
 
 # Ours: fitted to figures 6 to 8 by `multispin calibrate`. The paper prints N0 but no transmit power, and an
 # ordinary handset's power over the printed N0 would give 28 bit/s/Hz, at which the paper's gains cannot occur.
 POWER_TO_NOISE = 160.0
-
-_PAPER: dict[str, Any] = {}
 
 _REQUESTS: dict[str, Any] = {
     "requests": {"acceptance_spread": 1.0},
@@ -43,7 +43,7 @@ _MOBILE: dict[str, Any] = {
     },
 }
 
-_THERMAL: dict[str, Any] = _MOBILE | {
+_HEAT: dict[str, Any] = {
     "heat": {
         # Mean of the four throttling runs known to us, hot over cold latency: 40/22.6 (arXiv 2603.23640, iPhone 16 Pro)
         # and 48/18, 56/27, 33/22 (a public measurement, iPhone 17 Pro, three runtimes): 1.77, 2.67, 2.07, 1.5.
@@ -54,34 +54,89 @@ _THERMAL: dict[str, Any] = _MOBILE | {
     },
 }
 
-# As mobile, but what is accepted is replayed from the pair's measured requests, which make_config names. The spread and
-# the drift then decide nothing: they are what a controller made for mobile goes on to assume.
-_TRACE = _MOBILE
 
-# As trace, but two models write the texts in the step: the shipped tiny ones. make_config adds what the model pair
-# uploads of a draft. Tasks are what the tiny target is asked for.
-_LIVE: dict[str, Any] = _MOBILE | {
-    "requests": _MOBILE["requests"]
-    | {
-        # Ours: `multispin measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
-        # prompts, all entries uploaded.
-        "tasks": [
-            {"name": "signature", "acceptance_mean": 0.766, "acceptance_std": 0.044},
-            {"name": "docstring", "acceptance_mean": 0.748, "acceptance_std": 0.041},
-            {"name": "body", "acceptance_mean": 0.767, "acceptance_std": 0.059},
-        ],
-        "live": {"draft": "tiny-draft", "target": "tiny-target", "prompts": "tiny-prompts"},
+def _replayed(model_pair: str) -> dict[str, Any]:
+    """The pair's measured requests are replayed.
+
+    The spread and the drift then decide nothing: they are what a controller made for mobile goes on to assume.
+    """
+    load_traces(model_pair)  # refuses a pair that has none
+    return {"requests": {"trace": model_pair}}
+
+
+def _live(model_pair: str) -> dict[str, Any]:
+    """Two models write the texts in the step: the shipped tiny ones. What they upload of a draft is the pair's."""
+    pair = load_model_pair(model_pair)
+    return {
+        "requests": {
+            # Ours: `multispin measure --draft tiny-draft --target tiny-target --max-tokens 256` over the shipped
+            # prompts, all entries uploaded. Tasks are what the tiny target is asked for.
+            "tasks": [
+                {"name": "signature", "acceptance_mean": 0.766, "acceptance_std": 0.044},
+                {"name": "docstring", "acceptance_mean": 0.748, "acceptance_std": 0.041},
+                {"name": "body", "acceptance_mean": 0.767, "acceptance_std": 0.059},
+            ],
+            "live": {
+                "draft": "tiny-draft",
+                "target": "tiny-target",
+                "prompts": "tiny-prompts",
+                "retained_entries": pair.retained_entries,
+                "probability_bits": pair.probability_bits,
+            },
+        }
     }
+
+
+# Fields of SystemConfig to change, or what gives them for a pair's name or path.
+Changes: TypeAlias = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
+
+# What each scenario changes of the paper's system with the pair's times, one layer on top of the other.
+SCENARIOS: dict[str, tuple[Changes, ...]] = {
+    "paper": (),
+    "requests": (_REQUESTS,),
+    "mobile": (_MOBILE,),
+    "thermal": (_MOBILE, _HEAT),
+    "trace": (_MOBILE, _replayed),
+    "live": (_MOBILE, _live),
 }
 
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "paper": _PAPER,
-    "requests": _REQUESTS,
-    "mobile": _MOBILE,
-    "thermal": _THERMAL,
-    "trace": _TRACE,
-    "live": _LIVE,
-}
+# A pair on which every scenario can be tried: it has measured requests.
+_COMPLETE_PAIR = "smollm2"
+
+
+def register_scenario(name: str, changes: Changes, *, base: str = "paper") -> None:
+    """Makes a scenario known by a name, to the environments, ``make_config`` and the commands of the same process.
+
+    Other processes know it as ``module:name``, after the module that registers it when it is imported.
+
+    Args:
+        name: Letters, digits and ``_.+-``, not taken yet.
+        changes: Fields of ``SystemConfig``, nested sections in part where wanted, for instance ``{"num_users": 40,
+            "channel": {"power_to_noise": 80.0}}``. Or a function that gives them for a model pair, which it gets as it
+            was named (:func:`~multispin_env.profiles.load_model_pair` reads it); what it gives is checked when a system
+            is made.
+        base: The scenario whose system is changed.
+
+    Raises:
+        ValueError: The name is taken or has other characters, or there is no such base.
+        TypeError: ``changes`` is neither a mapping nor a function.
+        ConfigError: A field is unknown or out of range.
+    """
+    check_new_name("scenario", name, SCENARIOS, ", ".join(SCENARIOS))
+    layers = _layers("base", base)
+    if isinstance(changes, Mapping):
+        changes = copy.deepcopy(dict(changes))
+    elif not callable(changes):
+        raise TypeError(
+            f"changes must be a dict of SystemConfig's fields or a function that gives one, got {shown(changes)}"
+        )
+    SCENARIOS[name] = (*layers, changes)
+    if isinstance(changes, Mapping):
+        try:
+            make_config(name, _COMPLETE_PAIR)
+        except ConfigError as error:
+            del SCENARIOS[name]
+            raise ConfigError(f"scenario {name!r}: {error}") from error
 
 
 def make_config(
@@ -94,16 +149,16 @@ def make_config(
     Args:
         scenario: ``paper``, ``requests``, ``mobile``, ``thermal``, ``trace`` for a pair with measured requests, or
             ``live``, where the shipped tiny models decide what is accepted and the rest is the pair's. For models of
-            your own change ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found.
-        model_pair: One of ``MODEL_PAIRS``, or the path of a pair's ``.json`` file.
+            your own change ``requests.live``, and ``requests.tasks`` to what ``multispin measure`` found. Or a
+            registered one, in other processes as ``module:name``.
+        model_pair: One of ``MODEL_PAIRS``, a registered one, or the path of a pair's ``.json`` file.
         config: Fields of ``SystemConfig`` to change, nested sections in part where wanted, or a whole ``SystemConfig``,
             which is returned as it is: scenario and model pair then decide nothing.
 
     Raises:
         ValueError: Scenario, pair or field is unknown, a value is out of range, or the pair has nothing to replay.
     """
-    if not isinstance(scenario, str) or scenario not in SCENARIOS:
-        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
+    layers = _layers("scenario", scenario)
     pair = load_model_pair(model_pair)
     if isinstance(config, SystemConfig):
         return config
@@ -117,11 +172,14 @@ def make_config(
             "requests": {"tasks": pair.tasks},
         }
     )
-    system = system.updated(SCENARIOS[scenario])
-    if scenario == "trace":
-        load_traces(model_pair)  # refuses a pair that has none
-        system = system.updated({"requests": {"trace": os.fspath(model_pair)}})
-    if scenario == "live":
-        uploaded = {"retained_entries": pair.retained_entries, "probability_bits": pair.probability_bits}
-        system = system.updated({"requests": {"live": uploaded}})
+    for changes in layers:
+        system = system.updated(changes(os.fspath(model_pair)) if callable(changes) else changes)
     return system.updated({} if config is None else config)
+
+
+def _layers(argument: str, scenario: object) -> tuple[Changes, ...]:
+    """What a scenario changes, once the module is imported that its name may begin with."""
+    name = registered_name(scenario) if isinstance(scenario, str) else scenario
+    if not isinstance(name, str) or name not in SCENARIOS:
+        raise ValueError(f"{argument} must be one of {', '.join(SCENARIOS)}, got {shown(scenario)}")
+    return SCENARIOS[name]

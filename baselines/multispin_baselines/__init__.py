@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -26,6 +25,7 @@ from multispin_baselines.paper import (
 from multispin_baselines.stochastic import LongRun, Stochastic
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
+from multispin_env.registration import check_new_name
 
 __all__ = [
     "CONTROLLERS",
@@ -62,8 +62,6 @@ CONTROLLERS: dict[str, ControllerFactory] = {
 # stochastic optima take longer than all these together: they are asked for by name.
 REFERENCE_CONTROLLERS = tuple(name for name in CONTROLLERS if name not in ("algorithm1", "stochastic", "long-run"))
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-
 
 def register_controller(name: str, factory: ControllerFactory) -> None:
     """Makes a controller known by a name, to :func:`make_controller` and the commands of the same process.
@@ -76,10 +74,7 @@ def register_controller(name: str, factory: ControllerFactory) -> None:
         ValueError: The name is taken or has other characters.
         TypeError: The factory cannot be called.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"a controller's name must be of letters, digits and _.+-, got {name!r}")
-    if name in CONTROLLERS:
-        raise ValueError(f"there is a controller {name!r} already; taken are {', '.join(CONTROLLERS)}")
+    check_new_name("controller", name, CONTROLLERS, ", ".join(CONTROLLERS))
     if not callable(factory):
         raise TypeError(f"factory must be callable: model pair -> controller, got {factory!r}")
     CONTROLLERS[name] = factory

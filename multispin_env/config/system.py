@@ -83,7 +83,7 @@ class SystemConfig(Checked):
             ConfigError: A field is unknown or out of range.
         """
         if not isinstance(changes, Mapping):
-            raise ConfigError(f"config must be a dict of SystemConfig's fields, got {shown(changes)}")
+            raise ConfigError(f"config must be a SystemConfig or a dict of its fields, got {shown(changes)}")
         return self.from_dict(_merged(self.to_dict(), changes))
 
 

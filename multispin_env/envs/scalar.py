@@ -9,11 +9,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation
 from multispin_env.envs.checks import check_choice, check_options, check_seed
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
 from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
 
 
 class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -85,11 +86,13 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
     | Argument | Default | Allowed |
     |---|---|---|
     | `scenario` | `"paper"` | a name in `SCENARIOS`; `"trace"` needs a measured pair, `"live"` the extra `live` |
-    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, or the path of a pair's `.json` file |
+    | `model_pair` | `"llama2"` | a name in `MODEL_PAIRS`, a registered one, or the path of a pair's `.json` file |
     | `bandwidth` | `"agent"` | `"agent"`, or `"optimal"`: the closed form splits the band by what is observed |
     | `reward` | `"goodput"` | `"goodput"` |
-    | `config` | `None` | a dict of `SystemConfig` fields to change, e.g. `{"num_users": 5}` |
+    | `config` | `None` | fields of `SystemConfig` to change, e.g. `{"num_users": 5}`, or a whole `SystemConfig` |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"` (needs matplotlib) |
+
+    A scenario or pair that a module of yours registers is named `"module:name"` in other processes.
 
     ## Version History
 
@@ -105,7 +108,7 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
         model_pair: str = "llama2",
         bandwidth: str = "agent",
         reward: str = "goodput",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | SystemConfig | None = None,
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:

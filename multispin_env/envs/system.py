@@ -50,7 +50,7 @@ class BatchedSystem:
         model_pair: str,
         bandwidth: str,
         reward: str,
-        config: Mapping[str, Any] | None,
+        config: Mapping[str, Any] | SystemConfig | None,
         max_episode_steps: int | None,
         unknown: Mapping[str, Any],
     ) -> None:
@@ -58,8 +58,8 @@ class BatchedSystem:
             # In Python's words: some libraries try an argument and look for them in the error.
             raise TypeError(
                 f"got an unexpected keyword argument {', '.join(map(repr, unknown))}; allowed are scenario, "
-                "model_pair, bandwidth, reward, config (a dict of SystemConfig's fields) and render_mode, and for "
-                "vector environments num_envs, autoreset_mode and max_episode_steps"
+                "model_pair, bandwidth, reward, config (a SystemConfig or a dict of its fields) and render_mode, and "
+                "for vector environments num_envs, autoreset_mode and max_episode_steps"
             )
         check_choice("reward", reward, REWARDS)
         self.num_envs = num_envs

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.envs.checks import (
     check_choice,
@@ -19,9 +20,9 @@ from multispin_env.envs.checks import (
     check_options,
     check_seeds,
 )
+from multispin_env.envs.rendering import RENDER_MODES, render_round
 from multispin_env.envs.specs import PlainSpec
 from multispin_env.envs.system import BatchedSystem, RoundViewMixin
-from multispin_env.rendering import RENDER_MODES, render_round
 
 AUTORESET_MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 
@@ -51,7 +52,7 @@ class MultiSpinVectorEnv(RoundViewMixin, PlainSpec, VectorEnv[NDArray[np.float32
         model_pair: str = "llama2",
         bandwidth: str = "agent",
         reward: str = "goodput",
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | SystemConfig | None = None,
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = "NextStep",
         max_episode_steps: int | None = None,

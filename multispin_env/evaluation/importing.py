@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
 import sys
-from types import ModuleType
 from typing import Any
 
 from multispin_env.evaluation.agents import Agent
+from multispin_env.registration import import_module
 
 
 def import_agent(text: str) -> Agent:
@@ -26,7 +24,7 @@ def import_agent(text: str) -> Agent:
     module_name, _, name = text.partition(":")
     if not module_name or not name:
         raise ValueError(f"an agent of a module is named as module:Class, got {text!r}")
-    module = _import(module_name, text)
+    module = import_module(module_name, text)
     if not hasattr(module, name):
         theirs = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         raise ValueError(f"{text}: module {module_name} has no {name!r}; it defines {', '.join(theirs) or 'nothing'}")
@@ -42,22 +40,6 @@ def import_agent(text: str) -> Agent:
 def module_file(text: str) -> str | None:
     """The file of the module of ``module:NAME``, once imported; None for one without."""
     return getattr(sys.modules[text.partition(":")[0]], "__file__", None)
-
-
-def _import(module_name: str, text: str) -> ModuleType:
-    # Last, so that nothing in the working directory stands in for an installed module.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"{text}: there is no module {error.name!r}, neither installed nor in {os.getcwd()}"
-            ) from error
-        raise ValueError(f"{text}: module {module_name} does not import: {error}") from error
-    except Exception as error:
-        raise ValueError(f"{text}: module {module_name} does not import: {type(error).__name__}: {error}") from error
 
 
 def _instance(found: Any, text: str) -> Any:

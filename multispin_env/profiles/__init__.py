@@ -1,8 +1,9 @@
 """Measured model pairs. One JSON file a pair; every value stands beside its source.
 
 The files in this folder are the built-in pairs. Any other file of the same fields serves as well, wherever a pair is
-named; ``multispin measure`` writes one. It may hold measured requests under ``traces`` (:class:`Traces`), and the
-times from which it was fitted under ``timing``, which nothing here reads.
+named; ``multispin measure`` writes one, and docs/model_pairs.md says how one is written by hand. It may hold measured
+requests under ``traces`` (:class:`Traces`), and the times from which it was fitted under ``timing``, which nothing here
+reads.
 """
 
 from __future__ import annotations
@@ -28,8 +29,17 @@ from multispin_env.config import (
 )
 from multispin_env.files import decode, parse_json, read_text
 from multispin_env.profiles.traces import Traces, read_traces
+from multispin_env.registration import check_new_name, registered_name
 
-__all__ = ["MODEL_PAIRS", "PAPER_PAIRS", "ModelPair", "Traces", "load_model_pair", "load_traces"]
+__all__ = [
+    "MODEL_PAIRS",
+    "PAPER_PAIRS",
+    "ModelPair",
+    "Traces",
+    "load_model_pair",
+    "load_traces",
+    "register_model_pair",
+]
 
 MODEL_PAIRS = tuple(
     sorted(
@@ -38,6 +48,7 @@ MODEL_PAIRS = tuple(
         if file.name.endswith(".json")
     )
 )
+_REGISTERED: dict[str, ModelPair] = {}
 # The two of arXiv 2606.04581, on which its figures, the margins and the study stand.
 PAPER_PAIRS = ("llama2", "qwen3.5")
 
@@ -89,24 +100,50 @@ class ModelPair(Checked):
 _SOURCED = ("tasks", *(item.name for item in dataclasses.fields(ModelPair) if "low" in item.metadata))
 
 
+def register_model_pair(name: str, pair: ModelPair | str | os.PathLike[str]) -> None:
+    """Makes a model pair known by a name, wherever one is named in the same process.
+
+    Other processes know it as ``module:name``, after the module that registers it when it is imported.
+
+    Args:
+        name: Letters, digits and ``_.+-``, not taken yet.
+        pair: The pair, or the path of its ``.json`` file, which is read now. It is called ``name`` from here on.
+
+    Raises:
+        ValueError: The name is taken or has other characters.
+        ConfigError: The file cannot be read or holds a wrong value; the message names file and field.
+    """
+    taken = (*MODEL_PAIRS, *_REGISTERED)
+    check_new_name("model pair", name, taken, ", ".join(taken))
+    if name.endswith(".json"):
+        raise ValueError(f"a model pair's name must not end in .json, as a file's does, got {name!r}")
+    pair = pair if isinstance(pair, ModelPair) else load_model_pair(pair)
+    _REGISTERED[name] = dataclasses.replace(pair, name=name)
+
+
 def load_model_pair(model_pair: str | os.PathLike[str]) -> ModelPair:
     """A model pair.
 
     Args:
-        model_pair: The name of a built-in pair, or the path of a pair's ``.json`` file.
+        model_pair: The name of a built-in or registered pair, ``module:name`` for one that the module registers, or the
+            path of a pair's ``.json`` file.
 
     Raises:
         ConfigError: There is no such pair or file, or the file holds a wrong value; the message names file and field.
+        ValueError: The module is not found, or does not import.
     """
-    if isinstance(model_pair, str) and model_pair in MODEL_PAIRS:
-        builtin = resources.files(__package__).joinpath(f"{model_pair}.json")
+    if isinstance(model_pair, str | os.PathLike) and os.fspath(model_pair).endswith(".json"):
+        return _parse(read_text(model_pair), os.fspath(model_pair))
+    name = registered_name(model_pair) if isinstance(model_pair, str) else model_pair
+    if isinstance(name, str) and name in MODEL_PAIRS:
+        builtin = resources.files(__package__).joinpath(f"{name}.json")
         return _parse(decode(builtin.read_bytes(), builtin.name), builtin.name)
-    if not isinstance(model_pair, str | os.PathLike) or not os.fspath(model_pair).endswith(".json"):
+    if not isinstance(name, str) or name not in _REGISTERED:
+        known = ", ".join((*MODEL_PAIRS, *_REGISTERED))
         raise ConfigError(
-            f"model_pair must be one of {', '.join(MODEL_PAIRS)}, or the path of a pair's .json file, "
-            f"got {shown(model_pair)}"
+            f"model_pair must be one of {known}, or the path of a pair's .json file, got {shown(model_pair)}"
         )
-    return _parse(read_text(model_pair), os.fspath(model_pair))
+    return _REGISTERED[name]
 
 
 def load_traces(model_pair: str | os.PathLike[str]) -> Traces:

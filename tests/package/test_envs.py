@@ -262,7 +262,7 @@ def test_an_environment_is_made_in_a_spawned_process(world):
             ValueError,
             r"SystemConfig.num_users must be an integer in \[1, 100000\], got 0",
         ),
-        ({"config": 5}, ValueError, "config must be a dict of SystemConfig's fields, got 5"),
+        ({"config": 5}, ValueError, "config must be a SystemConfig or a dict of its fields, got 5"),
     ],
 )
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from multispin_train.speed import measurements as speed
+from multispin_train.speed import decisions, environments, timing
 from multispin_train.speed.command import measure_all
 from multispin_train.speed.report import ratios, tables
 from multispin_train.speed.slsqp import solve_slsqp
@@ -22,6 +22,9 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
         "SOLVER_USERS": (5, 20),
         "REFERENCE_USERS": (20,),
         "REFERENCE_ROUNDS": 2,
+        "CERTIFIED_ROUNDS": 2,
+        "HIGHS_USERS": (3,),
+        "HIGHS_ROUNDS": 1,
         "TRAINING_LANES": (16,),
         "TRAINING_STEPS": 4,
         "EPISODE_CALLS": 1,
@@ -29,7 +32,8 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
         "SECONDS_PER_REPETITION": 1e-6,
     }
     for name, value in small.items():
-        monkeypatch.setattr(speed, name, value)
+        home = next(module for module in (environments, decisions, timing) if hasattr(module, name))
+        monkeypatch.setattr(home, name, value)
     with Progress(disable=True) as progress:
         measurements = measure_all(tmp_path, progress)
     assert {m.section for m in measurements} >= {"environment", "decisions", "training"}
@@ -43,7 +47,7 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
 
 @pytest.mark.parametrize("users", [5, 20])
 def test_the_optimum_is_never_below_slsqp_s_rounded_solution(users: int) -> None:
-    problem = speed.decision_problem(100, users)
+    problem = decisions.decision_problem(100, users)
     _, reached = solve_slsqp(problem, derivatives=True)
     solution = solve_heterogeneous(problem)
     assert np.all(solution.goodput >= reached * (1.0 - 1e-12))
@@ -52,5 +56,5 @@ def test_the_optimum_is_never_below_slsqp_s_rounded_solution(users: int) -> None
 
 def test_the_optimum_is_never_below_algorithm_1() -> None:
     for users in (9, 20):
-        problem = speed.decision_problem(100, users)
+        problem = decisions.decision_problem(100, users)
         assert np.all(solve_heterogeneous(problem).goodput >= solve_algorithm1(problem).goodput * (1.0 - 1e-12))
