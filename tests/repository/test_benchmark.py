@@ -154,15 +154,15 @@ def test_the_table_fits_80_columns_and_breaks_no_name(tmp_path: Path) -> None:
     assert not any("…" in line for line in lines)
 
 
-def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path) -> None:
-    console = Console(file=StringIO(), width=80)
-    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path, console)
-    first, second, *_ = console.file.getvalue().splitlines()
+def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path)
+    said = capsys.readouterr().out
+    first, second, *_ = said.splitlines()
     assert first.startswith("fixed ")
     assert "10/10" in first
     assert second.startswith("uniform ")
-    assert "\x1b" not in console.file.getvalue()
-    assert "━" not in console.file.getvalue()
+    assert "\x1b" not in said
+    assert "━" not in said
 
 
 def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +176,8 @@ def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monk
         return play(player, config, seeds, *rest, **options)
 
     monkeypatch.setattr("multispin_train.benchmark.protocol.play", interrupted)
-    console = Console(file=StringIO(), width=80)
     with pytest.raises(KeyboardInterrupt, match=r"results\.csv keeps fixed 20 of 20 seeds, uniform 16 of"):
-        benchmark(asked, tmp_path, console)
+        benchmark(asked, tmp_path)
     assert len(asked.open_folder(tmp_path).rows()) == 36
 
 
