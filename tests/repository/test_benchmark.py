@@ -196,6 +196,19 @@ def test_a_task_s_time_and_rate_are_its_own() -> None:
     assert said == [f"{'first':<24} 100/100 0:00:50 2.0/s", f"{'second':<24} 100/100 0:00:02 20/s"]
 
 
+def test_into_a_pipe_a_long_task_says_about_every_minute_how_far_it_is() -> None:
+    now = [0.0]
+    with CommandProgress(Console(file=StringIO())) as progress:
+        progress.get_time = lambda: now[0]
+        task = progress.add_task("long", total=100, completed=20)
+        for second in range(1, 81):
+            now[0] = 2.0 * second
+            progress.advance(task)
+    said = progress.console.file.getvalue().splitlines()
+    assert [line.split()[1] for line in said] == ["50/100", "80/100", "100/100"]
+    assert said[-1].endswith("0:02:40 0.5/s")  # what an earlier run did is not in the rate
+
+
 def test_warnings_come_once_and_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "multispin_train", "benchmark", "--seeds", "20", "--controllers", "fixed"]
     command += ["--policy", "mobile-llama2-any-users", "--config", '{"episode_rounds": 2, "bandwidth_hz": 5e6}']
