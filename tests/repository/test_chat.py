@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from multispin_train import chat as command
-from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, chat, rounds
+from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, converse, rounds
 from rich.console import Console
 
 from multispin_env import Simulator
@@ -18,7 +18,7 @@ def console(**options):
 
 
 def played(screen=None, **settings):
-    return chat(Chat(**{"speed": 0.0, "rounds": 6, "users": 3, **settings}), screen or console())
+    return converse(Chat(**{"speed": 0.0, "rounds": 6, "users": 3, **settings}), screen or console())
 
 
 def test_a_file_gets_a_line_a_round_and_the_last_screen_with_whole_texts():

@@ -147,7 +147,7 @@ def distilled(target: Path, output: Path, **changes: object) -> tuple[dict[str, 
     distillation = distill.Distillation(**values)
     folder = distillation.open_folder(output)
     with Progress(disable=True) as progress:
-        return distill.distill(distillation, folder, progress), folder.rows()
+        return distill.distill_draft(distillation, folder, progress), folder.rows()
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:

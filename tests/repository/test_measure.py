@@ -6,8 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from multispin_train import measure as command
-from multispin_train.measure import SCALE, Measurement, RequestRow, TimingRow, measure, summary
+from multispin_train.measure import profile, timing
+from multispin_train.measure import requests as measured_requests
+from multispin_train.measure.measurement import Measurement
+from multispin_train.measure.measuring import measure_pair
+from multispin_train.measure.profile import summary
+from multispin_train.measure.requests import SCALE, RequestRow
+from multispin_train.measure.timing import TimingRow
 from rich.progress import Progress
 
 from multispin_env import make_config
@@ -25,15 +30,16 @@ PROMPTS = [
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch):
-    monkeypatch.setattr(command, "_REPEATS", 3)
-    monkeypatch.setattr(command, "_BATCHES", (1, 2, 3, 4))
-    monkeypatch.setattr(command, "_DRAFT_LENGTHS", (2, 8))
-    monkeypatch.setattr(command, "_GROUP", 2)
+    for module in (timing, profile):
+        monkeypatch.setattr(module, "REPEATS", 3)
+        monkeypatch.setattr(module, "BATCHES", (1, 2, 3, 4))
+    monkeypatch.setattr(timing, "_DRAFT_LENGTHS", (2, 8))
+    monkeypatch.setattr(measured_requests, "_GROUP", 2)
     # A clock on which drafting of 1 and 4 texts, verification of 1 to 4, and of other lengths take what eq. 7 says:
     # what is tested is what becomes of the times, not how busy the machine is.
     durations = itertools.cycle([0.010, 0.020, 0.012, 0.014, 0.016, 0.018, 0.030])
     marks = itertools.chain.from_iterable((0.0, duration) for duration in durations)
-    monkeypatch.setattr(command.time, "perf_counter", lambda: next(marks))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(marks))
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def prompts(tmp_path):
 def measured(prompts, output, **changes):
     values = {"name": "tiny", "draft": "tiny-draft", "target": "tiny-target", "max_tokens": 12, **changes}
     with Progress(disable=True) as progress:
-        return measure(Measurement(prompts=prompts, **values), output, progress)
+        return measure_pair(Measurement(prompts=prompts, **values), output, progress)
 
 
 def test_the_profile_holds_what_was_measured_and_the_environment_takes_it(prompts, tmp_path):
@@ -84,7 +90,7 @@ def test_the_profile_holds_what_was_measured_and_the_environment_takes_it(prompt
 
 def test_an_interrupted_measurement_goes_on_where_it_stopped(prompts, tmp_path, monkeypatch):
     whole = measured(prompts, tmp_path / "whole")
-    record, calls = command.record, []
+    record, calls = measured_requests.record, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -92,7 +98,7 @@ def test_an_interrupted_measurement_goes_on_where_it_stopped(prompts, tmp_path, 
             raise KeyboardInterrupt
         return record(*arguments)
 
-    monkeypatch.setattr(command, "record", interrupted)
+    monkeypatch.setattr(measured_requests, "record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measured(prompts, tmp_path / "cut")
     kept = ResultsFolder(tmp_path / "cut" / "requests", _manifest(tmp_path / "cut"), RequestRow).rows()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from multispin_train.reality import published
-from multispin_train.reality import traces as reality_traces
+from multispin_train.reality import drifting_rates as simulated
+from multispin_train.reality import prefixes, published
+from multispin_train.reality.analysis import analyse
+from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_rates
 from multispin_train.reality.question import Question, answer
-from multispin_train.reality.traces import DRAFT_LENGTHS, analyse, drifting_rates
 from rich.progress import Progress
 from scipy import optimize
 
@@ -22,9 +23,9 @@ SMALL = {"num_users": 3, "episode_rounds": 4}
 
 @pytest.fixture(autouse=True)
 def short_simulations(monkeypatch):
-    monkeypatch.setattr(reality_traces, "_MODEL_USERS", 50)
-    monkeypatch.setattr(reality_traces, "_MODEL_ROUNDS", 10)
-    monkeypatch.setattr(reality_traces, "_MODEL_TEXTS", 200)
+    monkeypatch.setattr(simulated, "_MODEL_USERS", 50)
+    monkeypatch.setattr(simulated, "_MODEL_ROUNDS", 10)
+    monkeypatch.setattr(prefixes, "_MODEL_TEXTS", 200)
 
 
 def traces_of(acceptance, outcome_probability=None, length=None, tasks=("only",)):

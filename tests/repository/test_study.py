@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from multispin_train.study import report as study_report
-from multispin_train.study.plan import EVALUATION_SEEDS, Plan, Study, StudyRow, cell_name
-from multispin_train.study.report import Results
+from multispin_train.study.plan import Plan, Study, StudyRow, cell_name
+from multispin_train.study.results import Results
 from rich.progress import Progress
 
 TINY = {"total_timesteps": 64, "num_envs": 8, "n_steps": 4, "updates_per_chunk": 2, "width": 8}
@@ -25,7 +25,7 @@ def rows(goodput: dict[str, list[list[float]]], setting: str = "here") -> list[S
 def test_the_plan_asks_what_the_study_is_to_answer() -> None:
     plan = Plan()
     assert plan.training_seeds >= 5
-    assert EVALUATION_SEEDS >= 64
+    assert plan.seeds >= 64
     for scenario in ("paper", "requests", "mobile", "thermal"):
         for pair in ("llama2", "qwen3.5"):
             setting = plan.settings[f"{scenario}-{pair}"]
@@ -73,7 +73,7 @@ class _Small(Plan):
 
 
 def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
-    plan = _Small(training_seeds=2, evaluation_seeds=3, hyperparameters=TINY)
+    plan = _Small(training_seeds=2, seeds=3, hyperparameters=TINY)
     study = Study(tmp_path / "study", plan)
     with Progress(disable=True) as progress:
         whole = study.run(2, progress)
@@ -92,12 +92,12 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     # Networks add up in another order in batches of another size.
     assert played(again) == pytest.approx(played(whole), rel=1e-4)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    with pytest.raises(FileExistsError, match="evaluation_seeds"):
-        Study(tmp_path / "study", _Small(training_seeds=2, evaluation_seeds=4, hyperparameters=TINY))
+    with pytest.raises(FileExistsError, match="another seeds"):
+        Study(tmp_path / "study", _Small(training_seeds=2, seeds=4, hyperparameters=TINY))
 
 
 def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(training_seeds=2, evaluation_seeds=4)
+    plan = Plan(training_seeds=2, seeds=4)
     study = Study(tmp_path / "study", plan)
     rng = np.random.default_rng(0)
     everything = [
@@ -107,7 +107,7 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
         for one in seeds
         for seed in range(4)
     ]
-    monkeypatch.setattr(study_report, "_behaviour", lambda path, study: None)  # needs trained agents
+    monkeypatch.setattr(study_report, "draw_behaviour", lambda path, study: None)  # needs trained agents
     for name in plan.cells:
         folder = study.cell_path(name)
         folder.mkdir(parents=True)
@@ -130,5 +130,5 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
 
 
 def test_too_few_seeds_are_refused() -> None:
-    with pytest.raises(ValueError, match="training_seeds must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"training_seeds must be an integer in \[1, 1e\+09\], got 0"):
         Plan(training_seeds=0)

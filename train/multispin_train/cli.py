@@ -65,7 +65,7 @@ _EXTRAS = {
     "train": ("optuna", "sb3_contrib", "stable_baselines3", "tensorboard", "torch", "yaml"),
     "live": ("accelerate", "gguf", "safetensors", "tokenizers", "torch", "transformers"),
 }
-_RULE = re.compile(r"─{5,}")
+_RULE = re.compile(r"[─-]{5,}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -171,8 +171,10 @@ def _run_parser(target: Any, words: list[str], program: str, description: str) -
 
 def _one_line(end: SystemExit, complaint: str, program: str) -> str:
     """What is wrong with a command line, of the box of several lines that the parser prints."""
-    lines = [_COLOUR.sub("", line).strip(" │") for line in complaint.splitlines() if not line.startswith(("╭", "╰"))]
-    problem, *hints = (" ".join(section.split()) for section in _RULE.split("\n".join(lines)))
+    # The first line is the box's title; where the output is not UTF-8, a rule is below it.
+    lines = [_COLOUR.sub("", line).strip(" │╰╯") for line in complaint.splitlines()[1:]]
+    sections = (" ".join(section.split()) for section in _RULE.split("\n".join(lines)))
+    problem, *hints = [section for section in sections if section] or ["the command line cannot be read"]
     # The exception itself holds the text as it was, before it was broken into lines.
     cause: BaseException | None = end
     while cause is not None and not isinstance(cause, ValueError):
@@ -187,15 +189,12 @@ def _one_line(end: SystemExit, complaint: str, program: str) -> str:
 def _description(function: Callable[..., None]) -> str:
     """A command's docstring up to its arguments, in lines that fit the terminal.
 
-    They are indented, as the parser joins lines that are not.
+    All but a paragraph's first are indented: the parser joins lines that begin with a letter.
     """
     text = textwrap.dedent("    " + (function.__doc__ or "")).split("\nArgs:")[0].split("\nRaises:")[0]
     width = min(shutil.get_terminal_size().columns, 100)
-    # The parser makes an empty line before them two; one that only looks empty stays one.
-    return "\n\u200b\n".join(
-        textwrap.fill(
-            " ".join(paragraph.split()), width, initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False
-        )
+    return "\n\n".join(
+        textwrap.fill(" ".join(paragraph.split()), width, subsequent_indent="  ", break_on_hyphens=False)
         for paragraph in text.strip().split("\n\n")
     )
 

@@ -17,8 +17,9 @@ from multispin_env import SCENARIOS
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.files import write_atomically
 from multispin_train.display import CommandProgress
-from multispin_train.speed import measurements as taken
+from multispin_train.speed import decisions, environments
 from multispin_train.speed.report import draw_speed, tables
+from multispin_train.speed.timing import Measurement
 
 
 def speed(output: Path) -> None:
@@ -44,7 +45,7 @@ def speed(output: Path) -> None:
     console.print(f"measurements: {output / 'speed.json'}", highlight=False, markup=False, soft_wrap=True)
 
 
-def measure_all(output: Path, progress: Progress) -> list[taken.Measurement]:
+def measure_all(output: Path, progress: Progress) -> list[Measurement]:
     """Takes every measurement, writes ``speed.json`` and ``speed.png`` and returns the measurements.
 
     Args:
@@ -57,18 +58,22 @@ def measure_all(output: Path, progress: Progress) -> list[taken.Measurement]:
     claim_folder(output, {"command": "speed"})
     # Measured requests are replayed with a pair that has some, and models write at their own speed.
     drawn = [scenario for scenario in SCENARIOS if scenario not in ("trace", "live")]
-    jobs: list[Callable[[], taken.Measurement | list[taken.Measurement]]] = [
-        *(partial(taken.vector_environment, lanes, users, "mobile") for users in taken.USERS for lanes in taken.LANES),
-        *(partial(taken.vector_environment, 1024, 20, scenario) for scenario in drawn if scenario != "mobile"),
-        *(partial(taken.random_number_floor, 1024, 20, scenario) for scenario in drawn),
-        *(partial(taken.scalar_environment, scenario) for scenario in drawn),
-        taken.cart_pole,
-        taken.mobile_env,
-        taken.solvers,
-        taken.training,
-        taken.memory,
+    jobs: list[Callable[[], Measurement | list[Measurement]]] = [
+        *(
+            partial(environments.vector_environment, lanes, users, "mobile")
+            for users in environments.USERS
+            for lanes in environments.LANES
+        ),
+        *(partial(environments.vector_environment, 1024, 20, scenario) for scenario in drawn if scenario != "mobile"),
+        *(partial(environments.random_number_floor, 1024, 20, scenario) for scenario in drawn),
+        *(partial(environments.scalar_environment, scenario) for scenario in drawn),
+        environments.cart_pole,
+        environments.mobile_env,
+        decisions.solvers,
+        environments.training,
+        environments.memory,
     ]
-    measurements: list[taken.Measurement] = []
+    measurements: list[Measurement] = []
     for job in progress.track(jobs, description="speed"):
         found = job()
         measurements += found if isinstance(found, list) else [found]

@@ -9,10 +9,11 @@ from rich.table import Table
 
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.tables import new_table
-from multispin_train.speed import measurements as taken
+from multispin_train.speed import decisions, environments
+from multispin_train.speed.timing import Measurement
 
 
-def ratios(measurements: Sequence[taken.Measurement]) -> list[tuple[str, float]]:
+def ratios(measurements: Sequence[Measurement]) -> list[tuple[str, float]]:
     """The comparisons that hold on any machine: one rate over another of the same run."""
     rate = {measurement.name: measurement.rate for measurement in measurements}
     pairs = [
@@ -27,14 +28,14 @@ def ratios(measurements: Sequence[taken.Measurement]) -> list[tuple[str, float]]
                 f"solve_heterogeneous, K = {users}, batch of 1024",
                 f"reference: {name}, K = {users}",
             )
-            for users in taken.REFERENCE_USERS
-            for name in taken.REFERENCES
+            for users in decisions.REFERENCE_USERS
+            for name in decisions.REFERENCES
         ),
     ]
     return [(text, rate[above] / rate[below]) for text, above, below in pairs]
 
 
-def tables(measurements: Sequence[taken.Measurement]) -> list[Table]:
+def tables(measurements: Sequence[Measurement]) -> list[Table]:
     """The measurements and the ratios, for the terminal."""
     result = []
     for section in dict.fromkeys(measurement.section for measurement in measurements):
@@ -58,27 +59,27 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def draw_speed(path: Path, measurements: Sequence[taken.Measurement]) -> None:
+def draw_speed(path: Path, measurements: Sequence[Measurement]) -> None:
     """Draws rates of the environment and of the solvers, beside floor and references."""
     rate = {measurement.name: measurement.rate for measurement in measurements}
-    figure, (environment, decisions) = new_figure(9.0, 4.6, columns=2)
-    for users, colour in zip(taken.USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
-        values = [rate[f"make_vec, mobile, {lanes} lanes, K = {users}"] for lanes in taken.LANES]
-        environment.loglog(taken.LANES, values, "o-", color=colour, label=f"mobile, K = {users}")
+    figure, (environment, solving) = new_figure(9.0, 4.6, columns=2)
+    for users, colour in zip(environments.USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
+        values = [rate[f"make_vec, mobile, {lanes} lanes, K = {users}"] for lanes in environments.LANES]
+        environment.loglog(environments.LANES, values, "o-", color=colour, label=f"mobile, K = {users}")
     floor = rate["floor: random numbers, mobile, 1024 lanes, K = 20"]
     environment.axhline(floor, color="black", linestyle=":", label="its random numbers alone")
     environment.set_xlabel("lanes")
     environment.set_ylabel("user-steps per second")
     environment.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
-    for rounds, marker in zip(taken.SOLVER_BATCHES, ("s", "o"), strict=True):
+    for rounds, marker in zip(decisions.SOLVER_BATCHES, ("s", "o"), strict=True):
         for solve, colour in (("solve_homogeneous", "#4477aa"), ("solve_heterogeneous", "#ee6677")):
-            values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in taken.SOLVER_USERS]
+            values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in decisions.SOLVER_USERS]
             label = f"{solve.removeprefix('solve_')}, batch of {rounds}"
-            decisions.loglog(taken.SOLVER_USERS, values, f"{marker}-", color=colour, label=label)
-    for name, colour in zip(taken.REFERENCES, ("#ccbb44", "#997700", "#228833"), strict=True):
-        values = [rate[f"reference: {name}, K = {users}"] for users in taken.REFERENCE_USERS]
-        decisions.loglog(taken.REFERENCE_USERS, values, "^-", color=colour, label=name)
-    decisions.set_xlabel("users K")
-    decisions.set_ylabel("decisions per second")
-    decisions.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
+            solving.loglog(decisions.SOLVER_USERS, values, f"{marker}-", color=colour, label=label)
+    for name, colour in zip(decisions.REFERENCES, ("#ccbb44", "#997700", "#228833"), strict=True):
+        values = [rate[f"reference: {name}, K = {users}"] for users in decisions.REFERENCE_USERS]
+        solving.loglog(decisions.REFERENCE_USERS, values, "^-", color=colour, label=name)
+    solving.set_xlabel("users K")
+    solving.set_ylabel("decisions per second")
+    solving.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
     save(figure, path)

@@ -1,7 +1,6 @@
 """Training by the command: reproducible, resumable, and its policies stand in the benchmark."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -159,16 +158,6 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
     assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
     assert "no policy in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-
-
-def test_without_pytorch_the_command_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in [name for name in sys.modules if name.startswith("multispin_agents.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert main(["benchmark", "--policy", "any", "--output", str(tmp_path / "new")]) == 2
-    assert "torch is not installed; this needs the extra" in capsys.readouterr().err
 
 
 def test_training_and_evaluation_worlds_are_none_of_the_benchmark_s() -> None:
