@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -156,10 +157,10 @@ def test_a_wrong_pair_is_refused_where_it_is_registered(name, pair, error, messa
 
 def test_a_module_s_names_arrive_in_spawned_workers(module):
     arguments = {"scenario": f"{module}:crowded", "model_pair": f"{module}:fast"}
-    env = gym.make(HETEROGENEOUS, **arguments)
+    env: Any = gym.make(HETEROGENEOUS, **arguments)
     assert env.unwrapped.config == make_config("mobile", config={"num_users": 7, "drafting_latency_s": 0.005})
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        foreign = pool.submit(gym.make, f"multispin_env:{HETEROGENEOUS}", **arguments).result()
+        foreign: Any = pool.submit(gym.make, f"multispin_env:{HETEROGENEOUS}", **arguments).result()
         assert pool.submit(multispin_env.make_config, *arguments.values()).result() == env.unwrapped.config
     assert foreign.unwrapped.config == env.unwrapped.config
 

@@ -1,5 +1,6 @@
 """The tiny pair: what is shipped is whole, and the command makes such pairs, interrupted or not."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_shipped_pair_is_the_one_on_its_card():
     for name, network in (("target", pair.target), ("draft", pair.draft)):
         assert network.num_parameters() == card["parameters"][name]
         assert network.config.max_position_embeddings == card["recipe"]["window"]
-    assert card["recipe"] == json.loads(json.dumps(tiny.asdict(Recipe())))
+    assert card["recipe"] == json.loads(json.dumps(dataclasses.asdict(Recipe())))
     prompts = read_prompts(TINY / "prompts.jsonl")
     assert len(prompts) == 3 * card["recipe"]["prompts_per_task"]
     assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 1.3e6
