@@ -1,6 +1,7 @@
 """Whatever configuration is admitted can be played: observations and rewards are finite, without a warning."""
 
 import dataclasses
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -71,7 +72,8 @@ def test_either_end_of_every_range_can_be_played(section, name, value, scenario)
 def test_any_ends_together_can_be_played(data):
     changes = {"num_users": 2}
     for section, name in FIELDS:
-        rule = SECTIONS[section].__dataclass_fields__[name].metadata
+        cls: Any = SECTIONS[section]
+        rule = cls.__dataclass_fields__[name].metadata
         end = data.draw(st.sampled_from([None, rule["low"], SMALL.get(name, rule["high"])]), label=name)
         if end is not None:
             (changes if section is None else changes.setdefault(section, {}))[name] = end

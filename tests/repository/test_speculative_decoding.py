@@ -40,8 +40,8 @@ def probabilities(network, text):
 
 
 def decoder(users, payload=COARSE, end_tokens=frozenset()):
-    readers = (TextReader(network, users, VOCABULARY) for network in (llama(5), llama(0)))
-    return SpeculativeDecoder(*readers, end_tokens, payload)
+    draft, target = (TextReader(network, users, VOCABULARY) for network in (llama(5), llama(0)))
+    return SpeculativeDecoder(draft, target, end_tokens, payload)
 
 
 def texts(decoder, users, tokens, seed):
