@@ -19,6 +19,8 @@ from multispin_env import make_config
 from multispin_env.evaluation.results import read_rows
 from multispin_env.profiles import load_model_pair
 
+pytestmark = pytest.mark.live
+
 PROMPTS = [
     ("code", "def f(x):\n"),
     ("text", "The "),
