@@ -161,7 +161,7 @@ def test_a_distillation_interrupted_anywhere_ends_as_the_one_that_was_not(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card, whole = distilled(target, tmp_path / "whole")
-    judge, write = Judge.__call__, distill.write_texts
+    judge, write = Judge.__call__, write_texts
     calls: list[int] = []
 
     def interrupted(*arguments: object) -> object:
@@ -193,7 +193,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
     assert card == json.loads((tmp_path / "run" / "draft" / "card.json").read_text())
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert distilled(target, tmp_path / "run") == (card, rows)  # nothing is left to do
-    assert card["made_by"].startswith("multispin distill --target")
+    assert str(card["made_by"]).startswith("multispin distill --target")
     assert "--layers 0 2 --head-size 200" in card["made_by"]
     pair = load_pair(tmp_path / "run" / "draft", target)
     unchanged = pair.target.model.embed_tokens.weight.bfloat16()
