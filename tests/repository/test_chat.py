@@ -12,6 +12,8 @@ from rich.console import Console
 from multispin_env import Simulator
 from multispin_env.core.requests import GenerationState
 
+pytestmark = pytest.mark.live
+
 
 def console(**options):
     return Console(file=io.StringIO(), **{"width": 100, "height": 30, **options})

@@ -19,6 +19,8 @@ from multispin_env.speculative.models import load_pair
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.trimmed import cut
 
+pytestmark = pytest.mark.live
+
 END = 0
 
 

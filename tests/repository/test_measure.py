@@ -20,6 +20,8 @@ from multispin_env.evaluation.results import read_rows
 from multispin_env.profiles import load_model_pair
 from multispin_env.speculative.recording import record
 
+pytestmark = pytest.mark.live
+
 PROMPTS = [
     ("code", "def f(x):\n"),
     ("text", "The "),
