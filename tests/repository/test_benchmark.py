@@ -154,15 +154,15 @@ def test_the_table_fits_80_columns_and_breaks_no_name(tmp_path: Path) -> None:
     assert not any("…" in line for line in lines)
 
 
-def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path) -> None:
-    console = Console(file=StringIO(), width=80)
-    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path, console)
-    first, second, *_ = console.file.getvalue().splitlines()
+def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path)
+    said = capsys.readouterr().out
+    first, second, *_ = said.splitlines()
     assert first.startswith("fixed ")
     assert "10/10" in first
     assert second.startswith("uniform ")
-    assert "\x1b" not in console.file.getvalue()
-    assert "━" not in console.file.getvalue()
+    assert "\x1b" not in said
+    assert "━" not in said
 
 
 def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +176,8 @@ def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monk
         return play(player, config, seeds, *rest, **options)
 
     monkeypatch.setattr("multispin_train.benchmark.protocol.play", interrupted)
-    console = Console(file=StringIO(), width=80)
     with pytest.raises(KeyboardInterrupt, match=r"results\.csv keeps fixed 20 of 20 seeds, uniform 16 of"):
-        benchmark(asked, tmp_path, console)
+        benchmark(asked, tmp_path)
     assert len(asked.open_folder(tmp_path).rows()) == 36
 
 
@@ -195,6 +194,19 @@ def test_a_task_s_time_and_rate_are_its_own() -> None:
         progress.advance(second, 40)
     said = progress.console.file.getvalue().splitlines()
     assert said == [f"{'first':<24} 100/100 0:00:50 2.0/s", f"{'second':<24} 100/100 0:00:02 20/s"]
+
+
+def test_into_a_pipe_a_long_task_says_about_every_minute_how_far_it_is() -> None:
+    now = [0.0]
+    with CommandProgress(Console(file=StringIO())) as progress:
+        progress.get_time = lambda: now[0]
+        task = progress.add_task("long", total=100, completed=20)
+        for second in range(1, 81):
+            now[0] = 2.0 * second
+            progress.advance(task)
+    said = progress.console.file.getvalue().splitlines()
+    assert [line.split()[1] for line in said] == ["50/100", "80/100", "100/100"]
+    assert said[-1].endswith("0:02:40 0.5/s")  # what an earlier run did is not in the rate
 
 
 def test_warnings_come_once_and_in_one_line(tmp_path: Path) -> None:

@@ -141,14 +141,14 @@ def test_a_shipped_policy_decides():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"speed": -1.0}, ValueError, "speed must be 0 or a finite number of at least 0.001, got -1.0"),
-        ({"speed": float("nan")}, ValueError, "speed must be 0 or a finite number of at least 0.001, got nan"),
-        ({"speed": 1e-320}, ValueError, "speed must be 0 or a finite number of at least 0.001, got 1e-320"),
-        ({"users": 0}, ValueError, "^users must be an integer of at least 1, got 0"),
-        ({"rounds": 0}, ValueError, "^rounds must be an integer of at least 1, got 0"),
-        ({"seed": -1}, ValueError, "^seed must be an integer of at least 0, got -1"),
+        ({"speed": -1.0}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got -1.0"),
+        ({"speed": float("nan")}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got nan"),
+        ({"speed": 1e-320}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got 1e-320"),
+        ({"users": 0}, ValueError, r"^users must be an integer in \[1, 1e\+09\], got 0"),
+        ({"rounds": 0}, ValueError, r"^rounds must be an integer in \[1, 1e\+09\], got 0"),
+        ({"seed": -1}, ValueError, r"^seed must be an integer in \[0, 1e\+09\], got -1"),
         ({"controller": "best"}, ValueError, "controller must be one of .*, got 'best'"),
-        ({"policy": "best"}, FileNotFoundError, "no policy in best"),
+        ({"policy": "best"}, FileNotFoundError, "no policy is called 'best'"),
         # Models of one's own need the tasks of a pair measured over these prompts.
         ({"draft": "tiny-target"}, ValueError, r"tasks must be among those of the prompts, .*, got 'MBPP\+'"),
     ],

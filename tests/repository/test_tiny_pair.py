@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from multispin_train import tiny_pair as tiny
-from multispin_train.tiny_pair import Corpus, Recipe, Shape, train_tiny_pair
+from multispin_train.tiny_pair import command, corpus, training
+from multispin_train.tiny_pair.command import train_tiny_pair
+from multispin_train.tiny_pair.corpus import Corpus
+from multispin_train.tiny_pair.recipe import Recipe, Shape
 from rich.progress import Progress
 
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
@@ -32,8 +34,8 @@ FUNCTIONS = [
 
 @pytest.fixture(autouse=True)
 def small_library(monkeypatch):
-    monkeypatch.setattr(tiny, "standard_library", lambda: Corpus(3, "digest", 20 * FUNCTIONS, FUNCTIONS))
-    monkeypatch.setattr(tiny, "_CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr(command, "standard_library", lambda: Corpus(3, "digest", 20 * FUNCTIONS, FUNCTIONS))
+    monkeypatch.setattr(training, "_CHECKPOINT_STEPS", 2)
 
 
 def trained(path):
@@ -62,7 +64,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(tmp_path, 
     pair = load_pair(tmp_path / "cut" / "pair" / "draft", tmp_path / "cut" / "pair" / "target")
     assert pair.target.num_parameters() == card["parameters"]["target"]
     assert [prompt.task for prompt in read_prompts(tmp_path / "cut" / "pair" / "prompts.jsonl")] == list(
-        tiny._PROMPT_TASKS
+        corpus.PROMPT_TASKS
     )
 
 
@@ -71,7 +73,7 @@ def test_the_library_is_cut_into_functions_that_end():
         'import os\n\n\nclass A:\n    """Text.\n\n    More.\n    """\n\n'
         "    def f(self):\n        pass\n\n\ndef g():\n    pass\n"
     )
-    assert tiny.functions(source) == [
+    assert corpus.functions(source) == [
         "import os\n",
         'class A:\n    """Text.\n\n    More.\n    """\n',
         "def f(self):\n    pass\n",
