@@ -1,6 +1,7 @@
 """The chat in the terminal: what is shown is what happened, on a screen of any size and in a file."""
 
 import io
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -114,8 +115,8 @@ def test_the_same_seed_shows_the_same():
 
 def test_rounds_take_their_time_at_the_speed_asked_for(monkeypatch):
     slept = []
-    monkeypatch.setattr(command.time, "monotonic", lambda: sum(slept))
-    monkeypatch.setattr(command.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(time, "sleep", slept.append)
     conversation = played(speed=2.0)
     assert len(slept) == 6
     assert sum(slept) == pytest.approx(conversation.seconds / 2.0)
@@ -125,7 +126,7 @@ def test_an_interrupted_chat_ends_with_its_last_screen(monkeypatch):
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.time, "sleep", interrupted)
+    monkeypatch.setattr(time, "sleep", interrupted)
     screen = console()
     assert played(screen, speed=1.0).played == 1
     assert "round 1 of 6" in screen.file.getvalue()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(distill, name, value)
 
 
-def distilled(target: Path, output: Path, **changes: object) -> tuple[dict[str, object], list[distill.CurveRow]]:
+def distilled(target: Path, output: Path, **changes: object) -> tuple[dict[str, Any], list[distill.CurveRow]]:
     values = {"texts_per_task": 6, "answer_tokens": 8, "layers": (0, 2), "head_size": 200, "epochs": 5}
     values |= {"target": str(target), "batch_texts": 8, "learning_rate": 0.01, **changes}
     distillation = distill.Distillation(**values)
@@ -159,14 +160,14 @@ def test_a_distillation_interrupted_anywhere_ends_as_the_one_that_was_not(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card, whole = distilled(target, tmp_path / "whole")
-    judge, write = Judge.__call__, distill.write_texts
+    judge = Judge.__call__
     calls: list[int] = []
 
     def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) in (3, 20):  # while texts are written, and between two checkpoints
             raise KeyboardInterrupt
-        return (judge if isinstance(arguments[0], Judge) else write)(*arguments)
+        return (judge if isinstance(arguments[0], Judge) else write_texts)(*arguments)
 
     monkeypatch.setattr(distill, "write_texts", interrupted)
     monkeypatch.setattr(Judge, "__call__", interrupted)
