@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -145,9 +146,9 @@ def test_the_table_fits_80_columns_and_breaks_no_name(tmp_path: Path) -> None:
     rows = [replace(row, controller=widest if row.controller == "uniform" else row.controller) for row in rows]
     # Goodput of four digits, gains of three with intervals: the widest that a scenario has shown.
     rows = [replace(row, goodput_tok_s=30.0 * row.goodput_tok_s, decision_us=12345.0) for row in rows]
-    written = StringIO()
-    Console(file=written, width=80).print(terminal_report(protocol(), summarise(rows)))
-    lines = written.getvalue().splitlines()
+    console = Console(file=StringIO(), width=80)
+    console.print(terminal_report(protocol(), summarise(rows)))
+    lines = cast(StringIO, console.file).getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     for name in (widest, "heterogeneous", "clairvoyant"):
         assert any(line.startswith(f"{name} ") for line in lines)
@@ -183,8 +184,7 @@ def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monk
 
 def test_a_task_s_time_and_rate_are_its_own() -> None:
     now = [0.0]
-    written = StringIO()
-    with CommandProgress(Console(file=written)) as progress:
+    with CommandProgress(Console(file=StringIO())) as progress:
         progress.get_time = lambda: now[0]
         first, second = (progress.add_task(name, start=False, total=100) for name in ("first", "second"))
         progress.begin(first, 0)
@@ -193,20 +193,19 @@ def test_a_task_s_time_and_rate_are_its_own() -> None:
         progress.begin(second, 60)
         now[0] = 52.0
         progress.advance(second, 40)
-    said = written.getvalue().splitlines()
+    said = cast(StringIO, progress.console.file).getvalue().splitlines()
     assert said == [f"{'first':<24} 100/100 0:00:50 2.0/s", f"{'second':<24} 100/100 0:00:02 20/s"]
 
 
 def test_into_a_pipe_a_long_task_says_about_every_minute_how_far_it_is() -> None:
     now = [0.0]
-    written = StringIO()
-    with CommandProgress(Console(file=written)) as progress:
+    with CommandProgress(Console(file=StringIO())) as progress:
         progress.get_time = lambda: now[0]
         task = progress.add_task("long", total=100, completed=20)
         for second in range(1, 81):
             now[0] = 2.0 * second
             progress.advance(task)
-    said = written.getvalue().splitlines()
+    said = cast(StringIO, progress.console.file).getvalue().splitlines()
     assert [line.split()[1] for line in said] == ["50/100", "80/100", "100/100"]
     assert said[-1].endswith("0:02:40 0.5/s")  # what an earlier run did is not in the rate
 

@@ -1,7 +1,6 @@
 """The chat in the terminal: what is shown is what happened, on a screen of any size and in a file."""
 
 import io
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,8 @@ from rich.console import Console
 
 from multispin_env import Simulator
 from multispin_env.core.requests import GenerationState
+
+pytestmark = pytest.mark.live
 
 
 def console(**options):
@@ -115,8 +116,8 @@ def test_the_same_seed_shows_the_same():
 
 def test_rounds_take_their_time_at_the_speed_asked_for(monkeypatch):
     slept = []
-    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr("multispin_train.chat.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("multispin_train.chat.time.sleep", slept.append)
     conversation = played(speed=2.0)
     assert len(slept) == 6
     assert sum(slept) == pytest.approx(conversation.seconds / 2.0)
@@ -126,7 +127,7 @@ def test_an_interrupted_chat_ends_with_its_last_screen(monkeypatch):
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(time, "sleep", interrupted)
+    monkeypatch.setattr("multispin_train.chat.time.sleep", interrupted)
     screen = console()
     assert played(screen, speed=1.0).played == 1
     assert "round 1 of 6" in screen.file.getvalue()

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from multispin_env.speculative.models import load_pair
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.trimmed import cut
+
+pytestmark = pytest.mark.live
 
 END = 0
 
@@ -142,7 +143,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(distill, name, value)
 
 
-def distilled(target: Path, output: Path, **changes: object) -> tuple[dict[str, Any], list[distill.CurveRow]]:
+def distilled(target: Path, output: Path, **changes: object) -> tuple[dict[str, object], list[distill.CurveRow]]:
     values = {"texts_per_task": 6, "answer_tokens": 8, "layers": (0, 2), "head_size": 200, "epochs": 5}
     values |= {"target": str(target), "batch_texts": 8, "learning_rate": 0.01, **changes}
     distillation = distill.Distillation(**values)
@@ -160,14 +161,14 @@ def test_a_distillation_interrupted_anywhere_ends_as_the_one_that_was_not(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card, whole = distilled(target, tmp_path / "whole")
-    judge = Judge.__call__
+    judge, write = Judge.__call__, write_texts
     calls: list[int] = []
 
     def interrupted(*arguments: object) -> object:
         calls.append(1)
         if len(calls) in (3, 20):  # while texts are written, and between two checkpoints
             raise KeyboardInterrupt
-        return (judge if isinstance(arguments[0], Judge) else write_texts)(*arguments)
+        return (judge if isinstance(arguments[0], Judge) else write)(*arguments)
 
     monkeypatch.setattr(distill, "write_texts", interrupted)
     monkeypatch.setattr(Judge, "__call__", interrupted)
@@ -192,7 +193,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
     assert card == json.loads((tmp_path / "run" / "draft" / "card.json").read_text())
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert distilled(target, tmp_path / "run") == (card, rows)  # nothing is left to do
-    assert card["made_by"].startswith("multispin distill --target")
+    assert str(card["made_by"]).startswith("multispin distill --target")
     assert "--layers 0 2 --head-size 200" in card["made_by"]
     pair = load_pair(tmp_path / "run" / "draft", target)
     unchanged = pair.target.model.embed_tokens.weight.bfloat16()

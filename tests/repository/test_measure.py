@@ -3,7 +3,6 @@
 import csv
 import itertools
 import json
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +19,8 @@ from multispin_env import make_config
 from multispin_env.evaluation.results import read_rows
 from multispin_env.profiles import load_model_pair
 from multispin_env.speculative.recording import record
+
+pytestmark = pytest.mark.live
 
 PROMPTS = [
     ("code", "def f(x):\n"),
@@ -41,7 +42,7 @@ def few_points(monkeypatch):
     # what is tested is what becomes of the times, not how busy the machine is.
     durations = itertools.cycle([0.010, 0.020, 0.012, 0.014, 0.016, 0.018, 0.030])
     marks = itertools.chain.from_iterable((0.0, duration) for duration in durations)
-    monkeypatch.setattr(time, "perf_counter", lambda: next(marks))
+    monkeypatch.setattr("multispin_train.measure.timing.time.perf_counter", lambda: next(marks))
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_the_profile_holds_what_was_measured_and_the_environment_takes_it(prompt
 
 def test_an_interrupted_measurement_goes_on_where_it_stopped(prompts, tmp_path, monkeypatch):
     whole = measured(prompts, tmp_path / "whole")
-    calls: list[object] = []
+    calls = []
 
     def interrupted(*arguments):
         calls.append(1)

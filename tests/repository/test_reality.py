@@ -72,10 +72,10 @@ def test_a_spread_that_lasts_is_told_from_noise_of_positions():
     assert found.outcome.explained["lasting"].value > 0.7
 
     noise = rng.beta(6.0, 3.0, (200, 80))
-    drift = analyse(traces_of(noise), resamples=4).acceptance
-    assert drift.explained["position"].value == pytest.approx(1.0, abs=0.25)
-    assert drift.explained["lasting"].value < 0.3
-    assert drift.rate_std.value**2 < 0.1 * noise.var()
+    noisy = analyse(traces_of(noise), resamples=4).acceptance
+    assert noisy.explained["position"].value == pytest.approx(1.0, abs=0.25)
+    assert noisy.explained["lasting"].value < 0.3
+    assert noisy.rate_std.value**2 < 0.1 * noise.var()
 
 
 def test_a_hard_beginning_shows():

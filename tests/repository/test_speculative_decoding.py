@@ -13,6 +13,8 @@ from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.reader import TextReader
 from multispin_env.speculative.sampling import Payload, Proposal, Verdict, sample
 
+pytestmark = pytest.mark.live
+
 VOCABULARY = 4
 PROMPT = [1, 2]
 COARSE = Payload(retained_entries=3, probability_bits=3)

@@ -16,6 +16,8 @@ from multispin_env.speculative import models
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.prompts import Prompt, read_prompts
 
+pytestmark = pytest.mark.live
+
 
 def test_the_tiny_pair_reads_and_writes_bytes():
     pair = tiny_pair()

@@ -15,6 +15,8 @@ from multispin_env.speculative.reader import TextReader
 from multispin_env.speculative.recording import record
 from multispin_env.speculative.sampling import Payload
 
+pytestmark = pytest.mark.live
+
 VOCABULARY = 3
 PAYLOAD = Payload(retained_entries=2, probability_bits=4)
 

@@ -15,6 +15,8 @@ from rich.progress import Progress
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.prompts import read_prompts
 
+pytestmark = pytest.mark.live
+
 SMALL = Recipe(
     target=Shape(hidden=16, layers=1, intermediate=16, heads=2),
     draft=Shape(hidden=8, layers=1, intermediate=8, heads=2),
