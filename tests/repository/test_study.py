@@ -56,8 +56,8 @@ class _Small(Plan):
     def cells(self):
         wanted = ("mobile-llama2-direct", "users-5")
         small = {"num_users": 3, "episode_rounds": 4}
-        every = super().cells
-        return {name: dataclasses.replace(every[name], config=small, teacher="none") for name in wanted}
+        cells = super().cells
+        return {name: dataclasses.replace(cells[name], config=small, teacher="none") for name in wanted}
 
     @property
     def settings(self):
