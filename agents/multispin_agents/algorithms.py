@@ -291,7 +291,7 @@ def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3Vec
     """Environments of a system under an action layer and the reward of the long run, for stable-baselines3.
 
     Raises:
-        ValueError: There is no such layer.
+        ValueError: There is no such kind of action.
     """
     make_network_codec(layer, config)  # refuses what networks cannot learn
     env: Any = gym.make_vec(
