@@ -1,7 +1,6 @@
 """Whatever configuration is admitted can be played: observations and rewards are finite, without a warning."""
 
 import dataclasses
-from typing import Any
 
 import gymnasium as gym
 import numpy as np

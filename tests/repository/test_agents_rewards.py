@@ -99,7 +99,5 @@ def test_kinds_of_action_that_networks_cannot_give_are_refused() -> None:
     config = make_config("mobile", config=SMALL)
     with pytest.raises(ValueError, match="action must be one of 'direct', 'lengths', 'residual', got 'mine'"):
         make_training_env(config, "mine", LANES)
-    with pytest.raises(
-        ValueError, match=r"with 2 numbers a user, .* got 'lengths' with 4 numbers"
-    ):
+    with pytest.raises(ValueError, match=r"with 2 numbers a user, .* got 'lengths' with 4 numbers"):
         make_training_env(config, "lengths", LANES)
