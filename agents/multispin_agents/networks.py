@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,27 @@ from multispin_agents import NETWORKS
 from multispin_env import SystemConfig
 from multispin_env.config import RequestConfig
 from multispin_env.config.validation import Checked, whole
+from multispin_env.core import round_features
 from multispin_env.core.channel.base import SPECTRAL_EFFICIENCY_UNIT
 from multispin_env.core.equations import LN_2
 from multispin_env.envs.actions import ActionCodec, make_action_codec
 from multispin_env.envs.checks import check_choice
 
-# Numbers of a user in the observation, in what networks read of it, and in actions, `direct` or `residual`.
-NUM_FEATURES = 11
+# What an observation must hold of a user, in order, for networks to read it.
+FEATURES = (
+    "drafting_latency_s",
+    "observed_spectral_efficiency",
+    "long_term_spectral_efficiency",
+    "last_upload_spectral_efficiency",
+    "doppler_hz",
+    "task_acceptance_mean",
+    "task_acceptance_std",
+    "request_tested",
+    "request_accepted",
+    "last_draft_length",
+    "last_accepted",
+)
+# Numbers of a user in what networks read of them, and in actions, `direct` or `residual`.
 NUM_INPUTS = 14
 ACTIONS_PER_USER = 2
 
@@ -38,11 +52,15 @@ Memory: TypeAlias = tuple[Tensor, Tensor]
 
 
 def make_network_codec(action: str, config: SystemConfig) -> ActionCodec:
-    """The codec of a kind of action that networks can give.
+    """The codec of a kind of action that networks can give, in a system whose observations they can read.
 
     Raises:
-        ValueError: There is no such kind, or it has not two numbers a user.
+        ValueError: There is no such kind, it has not two numbers a user, or a component of the system shows other
+            features of a user than ``FEATURES``.
     """
+    shown = tuple(feature.name for feature in round_features(config))
+    if shown != FEATURES:
+        raise ValueError(f"networks read the features {', '.join(FEATURES)}; the system shows {', '.join(shown)}")
     codec = make_action_codec(action, config)
     if codec.space.shape != (ACTIONS_PER_USER * config.num_users,):
         raise ValueError(
@@ -91,10 +109,11 @@ class NetworkConfig(Checked):
         Raises:
             ValueError: They are no observations of :class:`~multispin_env.envs.MultiSpinEnv`.
         """
-        if size < NUM_FEATURES or size % NUM_FEATURES:
-            raise ValueError(f"observations must have {NUM_FEATURES} numbers a user, got {size} numbers")
-        units = {field.name: field.default for field in (*fields(RequestConfig), *fields(SystemConfig))}
-        return cls("equivariant", size // NUM_FEATURES, 32, units["tokens_high"], units["max_draft_length"])
+        num_features = len(FEATURES)
+        if size < num_features or size % num_features:
+            raise ValueError(f"observations must have {num_features} numbers a user, got {size} numbers")
+        units: dict[str, Any] = {item.name: item.default for item in (*fields(RequestConfig), *fields(SystemConfig))}
+        return cls("equivariant", size // num_features, 32, units["tokens_high"], units["max_draft_length"])
 
 
 def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
@@ -110,8 +129,8 @@ def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
         observation: The environment's, (batch, 11 users).
         config: Its units.
     """
-    features = observation.reshape(len(observation), NUM_FEATURES, -1).unbind(1)
-    latency, observed, long_term, last_upload, doppler, mean, std, *history = features
+    columns = observation.reshape(len(observation), len(FEATURES), -1).unbind(1)
+    latency, observed, long_term, last_upload, doppler, mean, std, *history = columns
     tested, accepted, last_length, last_accepted = history
     observed, long_term = (
         SPECTRAL_EFFICIENCY_UNIT * efficiency.clamp_min(_LEAST_EFFICIENCY) for efficiency in (observed, long_term)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from multispin_baselines import Controller
 
-from multispin_agents.networks import Actor, Memory, NetworkConfig, make_network_codec
+from multispin_agents.networks import FEATURES, Actor, Memory, NetworkConfig, make_network_codec
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_env import Allocation, ConfigError, RoundView, SystemConfig
 from multispin_env.config.validation import from_mapping, shown
@@ -83,6 +83,7 @@ class LearnedController(Controller):
         card = {
             **facts,
             "action": self.layer,
+            "features": FEATURES,
             "network": asdict(self._actor.config),
             "system": self.trained_on.to_dict(),
         }
@@ -152,6 +153,11 @@ def _read_card(file: Path) -> tuple[NetworkConfig, str, SystemConfig]:
     try:
         if not isinstance(card, dict):
             raise ConfigError(f"a card must be an object, got {shown(card)}")
+        if card.get("features") != list(FEATURES):
+            raise ConfigError(
+                f"features, which the policy reads in observations, must be {', '.join(FEATURES)}, got "
+                f"{shown(card.get('features'))}; a policy of another version must be trained anew"
+            )
         missing = [name for name in ("network", "action", "system") if name not in card]
         if missing:
             raise ConfigError(f"a card needs a value for: {', '.join(missing)}")

@@ -10,7 +10,7 @@ import torch
 from multispin_agents import AGENTS
 from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
 from multispin_agents.cloning import behavior_clone, collect_demonstrations
-from multispin_agents.networks import NUM_FEATURES, NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
+from multispin_agents.networks import FEATURES, NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
 from multispin_agents.policy import SHIPPED, LearnedController
 from multispin_agents.sb3_policies import ActionCritics, AllocationPolicy, SquashedActor
 from multispin_baselines import make_controller
@@ -132,7 +132,7 @@ def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturb
 def test_others_matter_to_a_user_s_action() -> None:
     network, observation = trained("equivariant"), observed(CONFIG)
     changed = observation.clone()
-    changed.reshape(len(changed), NUM_FEATURES, 6)[:, 1, 5] *= 0.3  # user 5's channel
+    changed.reshape(len(changed), len(FEATURES), 6)[:, 1, 5] *= 0.3  # user 5's channel
     mine = [0, 6]
     assert not torch.allclose(network.mean_action(changed)[:, mine], network.mean_action(observation)[:, mine])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from multispin_agents.cloning import Demonstrations, collect_demonstrations, demonstration_rows
-from multispin_agents.networks import ACTIONS_PER_USER, NUM_FEATURES
+from multispin_agents.networks import ACTIONS_PER_USER, FEATURES
 from multispin_agents.tensors import check_tensors, read_state, write_state
 from multispin_baselines import Controller
 from rich.progress import Progress
@@ -46,7 +46,7 @@ def _read(file: Path, system: SystemConfig, rounds: int) -> Demonstrations:
     held = read_state(file)
     rows = demonstration_rows(rounds)
     expected = {
-        "observations": torch.empty((rows, NUM_FEATURES * system.num_users), device="meta"),
+        "observations": torch.empty((rows, len(FEATURES) * system.num_users), device="meta"),
         "actions": torch.empty((rows, ACTIONS_PER_USER * system.num_users), device="meta"),
     }
     check_tensors(file, held, expected)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_train.learning.agents import RECIPES
-from multispin_train.learning.runs import EVALUATION_EPISODES, EVALUATION_SEED, LearningRow, learn
+from multispin_train.learning.runs import EVALUATION_EPISODES, EVALUATION_SEED, REFERENCE, LearningRow, learn
 
 
 def learning(
@@ -43,5 +43,11 @@ def learning(
         "recipes": {name: recipe.facts() for name, recipe in RECIPES.items()},
         "evaluation": [EVALUATION_SEED, EVALUATION_EPISODES],
     }
-    folder = ResultsFolder(output, manifest, LearningRow)
+    folder = ResultsFolder(
+        output,
+        manifest,
+        LearningRow,
+        unique=("agent", "seed", "timesteps"),
+        allowed={"agent": (REFERENCE, *RECIPES)},
+    )
     learn(folder, agents, seeds, world, lambda line: print(line, flush=True))
