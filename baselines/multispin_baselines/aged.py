@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from multispin_env import Allocation, RoundView
-from multispin_env.core.equations import LN_2, FloatArray, IntArray, spectral_efficiency
+from multispin_env.core.equations import LN_2, FloatArray, IntArray, spectral_efficiency, token_verification_s
 
 # A rate in nats that no channel carries, and the least probability that logarithms are taken of.
 _UNREACHABLE = 60.0
@@ -112,18 +112,23 @@ class Uploads:
         half = 0.5 * np.diff(self.instant_s, axis=-1)
         return np.pad(half, ((0, 0), (1, 0))) + np.pad(half, ((0, 0), (0, 1)))
 
-    def round_s(self, ended: FloatArray) -> FloatArray:
+    def round_s(self, ended: FloatArray, drafted: IntArray) -> FloatArray:
         """Mean duration of the round, its wait cut off at the last instant.
 
         Args:
             ended: Probability that all have arrived by each instant, (lanes, ..., instants).
+            drafted: Tokens that all users draft together, (lanes, ...).
 
         Returns:
             Seconds, (lanes, ...).
         """
         between = (slice(None), *(np.newaxis,) * (ended.ndim - 2))
         waited_s = np.sum(self.weight_s[between] * (1.0 - ended), axis=-1)
-        return self.instant_s[:, 0][between] + waited_s + self.view.config.verification_latency_s
+        config = self.view.config
+        verification_s = config.verification_latency_s + token_verification_s(
+            drafted + config.num_users, config.verification_per_token_s, config.verification_free_tokens
+        )
+        return self.instant_s[:, 0][between] + waited_s + verification_s
 
 
 def expected_round_s(view: RoundView, allocation: Allocation, instant_s: FloatArray) -> FloatArray:
@@ -137,7 +142,8 @@ def expected_round_s(view: RoundView, allocation: Allocation, instant_s: FloatAr
     lanes = len(view.drafting_latency_s)
     uploads = Uploads(view=view, instant_s=np.broadcast_to(instant_s, (lanes, len(instant_s))))
     arrival = uploads.arrival(allocation.draft_length, allocation.bandwidth_share)
-    return uploads.round_s(np.exp(np.sum(arrival.log_probability, axis=1)))
+    ended = np.exp(np.sum(arrival.log_probability, axis=1))
+    return uploads.round_s(ended, np.sum(allocation.draft_length, axis=1))
 
 
 def aged_fading(view: RoundView, delay_s: FloatArray) -> tuple[FloatArray, FloatArray]:

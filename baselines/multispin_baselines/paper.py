@@ -47,7 +47,14 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
 
     Returns:
         Integers in 1..max_draft_length, (lanes, users).
+
+    Raises:
+        ValueError: Verification takes time for each token, so that a token that is ready in time can cost more than it
+            gains.
     """
+    if np.any(problem.verification_per_token_s):
+        most = np.max(problem.verification_per_token_s)
+        raise ValueError(f"uniform needs verification_per_token_s=0, as the paper has it, got {most}")
     per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / shares
     lanes, users = per_token_s.shape
     lengths = np.arange(1, problem.max_draft_length + 1)

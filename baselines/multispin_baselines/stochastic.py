@@ -107,7 +107,9 @@ class _Plan(NamedTuple):
         """Evaluates a decision."""
         arrival = rounds.uploads.arrival(length, share)
         ended = np.exp(np.sum(arrival.log_probability, axis=1))
-        value = rounds.value(np.sum(rounds.of_users(length), axis=-1), rounds.uploads.round_s(ended))
+        value = rounds.value(
+            np.sum(rounds.of_users(length), axis=-1), rounds.uploads.round_s(ended, np.sum(length, axis=-1))
+        )
         return cls(length, share, arrival, ended, value)
 
     def take(self, lanes: IntArray) -> _Plan:
@@ -361,5 +363,6 @@ def _values_after(rounds: _Round, plan: _Plan, sign: int) -> FloatArray:
     log_ended = total - plan.arrival.log_probability + arrival.log_probability + others_slope * room[..., np.newaxis]
     before = rounds.of_users(plan.length)
     worth = np.sum(before, axis=1, keepdims=True) - before + rounds.of_users(length)
-    value = rounds.value(worth, rounds.uploads.round_s(np.exp(np.minimum(log_ended, 0.0))))
+    drafted = np.sum(plan.length, axis=1, keepdims=True) - plan.length + length
+    value = rounds.value(worth, rounds.uploads.round_s(np.exp(np.minimum(log_ended, 0.0)), drafted))
     return np.where(length == plan.length, -np.inf, value)

@@ -56,23 +56,18 @@ def verification_latency_s(num_users: int, fixed_s: float, per_user_s: float) ->
     return fixed_s + num_users * per_user_s
 
 
-def token_verification_s(draft_length: ArrayLike, per_token_s: float, free_tokens: int) -> FloatArray:
+def token_verification_s(num_tokens: ArrayLike, per_token_s: float, free_tokens: int) -> FloatArray:
     """What the tokens of a batch add to its verification (ours), in seconds.
 
-    It is ``per_token_s * max(0, sum_k (L_k + 1) - free_tokens)``: the server reads a user's drafts and the token before
-    them.
-
     Args:
-        draft_length: Drafted tokens, (..., users).
+        num_tokens: Tokens in the batch, ``sum_k (L_k + 1)``: of each user its draft and the token before it.
         per_token_s: Time of a token.
         free_tokens: Tokens that the batch verifies in the time of eq. 7.
 
     Returns:
-        Seconds, (...).
+        Seconds, shaped like ``num_tokens``.
     """
-    draft_length = np.asarray(draft_length)
-    tokens = np.sum(draft_length, axis=-1) + draft_length.shape[-1]
-    return per_token_s * np.maximum(tokens - free_tokens, 0)
+    return per_token_s * np.maximum(np.subtract(num_tokens, free_tokens), 0)
 
 
 def expected_tokens(acceptance_rate: ArrayLike, draft_length: ArrayLike) -> FloatArray:

@@ -139,7 +139,7 @@ class Simulator:
         upload_s = self._channel.upload_s(self._time_s + drafting_s, bits, bandwidth_hz)
         multi_access_s = np.max(drafting_s + upload_s, axis=-1)
         verification_s = config.verification_latency_s + token_verification_s(
-            draft_length, config.verification_per_token_s, config.verification_free_tokens
+            np.sum(draft_length + 1, axis=-1), config.verification_per_token_s, config.verification_free_tokens
         )
         latency_s = multi_access_s + verification_s
 

@@ -17,13 +17,20 @@ class AverageRound(NamedTuple):
 
     Attributes:
         draft_length: The common draft length.
-        latency_s: The round's duration.
+        multi_access_s: Time until the drafts have arrived.
+        verification_s: Time to verify them.
         goodput: Expected tokens per second.
     """
 
     draft_length: int
-    latency_s: float
+    multi_access_s: float
+    verification_s: float
     goodput: float
+
+    @property
+    def latency_s(self) -> float:
+        """The round's duration."""
+        return self.multi_access_s + self.verification_s
 
 
 @lru_cache  # asked for in every round that is played
@@ -49,4 +56,4 @@ def average_round(config: SystemConfig) -> AverageRound:
     goodput = float(solution.goodput[0])
     # All users are alike, so that each needs its share of the band all the time: K uploads one after the other.
     per_token_s = config.drafting_latency_s + config.num_users * float(problem.full_band_upload_s[0, 0])
-    return AverageRound(length, length * per_token_s + config.verification_latency_s, goodput)
+    return AverageRound(length, length * per_token_s, float(problem.verification_s(length)[0]), goodput)

@@ -22,8 +22,7 @@ def typical_delay_s(config: SystemConfig) -> float:
     """Time from the observation to the middle of an upload, in the average round."""
     average = average_round(config)
     drafted_s = average.draft_length * config.drafting_latency_s
-    arrived_s = average.latency_s - config.verification_latency_s
-    return 0.5 * (drafted_s + arrived_s)
+    return 0.5 * (drafted_s + average.multi_access_s)
 
 
 def predicted_spectral_efficiency(view: RoundView, delay_s: ArrayLike) -> FloatArray:

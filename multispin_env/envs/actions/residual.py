@@ -76,8 +76,9 @@ class ResidualAction(ActionCodec):
         length = allocation.draft_length.astype(np.float64)
         drafting_s = length * view.drafting_latency_s
         predicted = predicted_spectral_efficiency(view, self._delay_s)
+        problem = RoundProblem.from_view(view)
         if view.csi == EXACT:
-            latency_s = equalize_bandwidth(RoundProblem.from_view(view), allocation.draft_length)[0][:, np.newaxis]
+            latency_s = equalize_bandwidth(problem, allocation.draft_length)[0][:, np.newaxis]
         else:
             latency_s = _LATENCY_OVER_DRAFTING * np.max(drafting_s, axis=1, keepdims=True)
         upload_s = latency_s - drafting_s
@@ -87,7 +88,7 @@ class ResidualAction(ActionCodec):
         if self.homogeneous:
             return np.concatenate([rate_tilt, self._common_tilt(rate_tilt, allocation, view)], axis=1)
         weight = load_s / length / np.square(upload_s)
-        acceptance = _acceptance(allocation, weight, latency_s[:, 0], config.verification_latency_s)
+        acceptance = _acceptance(allocation, weight, latency_s[:, 0], problem.verification_s(length))
         mean = view.task_acceptance_mean
         odds_tilt = np.log(acceptance / (1.0 - acceptance) * (1.0 - mean) / mean) / ACCEPTANCE_REACH
         return np.concatenate([rate_tilt, odds_tilt], axis=1)
@@ -101,7 +102,9 @@ class ResidualAction(ActionCodec):
         return np.repeat(_COMMON_TILTS[best][:, np.newaxis], rate_tilt.shape[1], axis=1)
 
 
-def _acceptance(allocation: Allocation, weight: FloatArray, latency_s: FloatArray, verification_s: float) -> FloatArray:
+def _acceptance(
+    allocation: Allocation, weight: FloatArray, latency_s: FloatArray, verification_s: FloatArray
+) -> FloatArray:
     """Acceptances whose next token is worth ``weight`` times a factor that the goodput fixes, (num_envs, users)."""
     lengths = np.arange(1, allocation.draft_length.max() + 1)
     grid = _ACCEPTANCES[:, np.newaxis]
