@@ -6,17 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from multispin_baselines.aged import rate_quantile
 from multispin_baselines.beliefs import acceptance_belief
 from multispin_env import Allocation, ConfigError, RoundView
 from multispin_env.config.validation import check_number, shown
-from multispin_env.core import EXACT, TrueView
-from multispin_env.core.equations import FloatArray, expected_tokens, goodput
+from multispin_env.core import EXACT
+from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.controller import Controller
 from multispin_env.files import read_json
-from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
+from multispin_env.optimal import RoundProblem, solve_heterogeneous
 
 
 def posterior_acceptance(view: RoundView) -> FloatArray:
@@ -111,43 +109,3 @@ class Robust(Controller):
         rate = rate_quantile(view, delay_s, self.margins.rate_quantile)
         cautious = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
         return solve_heterogeneous(cautious).allocation
-
-
-class Clairvoyant(Controller):
-    """The heterogeneous optimum for the true rates at upload and the true acceptance.
-
-    Where rates depend on when an upload begins, and so on the lengths, it alternates between the two a few times and
-    keeps the best: a very good plan for the round, and an upper reference no real controller can have. It plans no
-    further than the round.
-    """
-
-    name = "clairvoyant"
-    privileged = True
-    num_alternations = 4
-
-    def act(self, view: RoundView) -> Allocation:
-        """The best of a few alternations."""
-        if not isinstance(view, TrueView):
-            raise TypeError(f"{self.name} needs a TrueView, got {type(view).__name__}")
-        alternations = 1 if view.csi == EXACT else self.num_alternations
-        problem = RoundProblem.from_view(view, acceptance_rate=view.acceptance_rate)
-        lengths = solve_heterogeneous(problem).allocation.draft_length
-        best_value = np.full(len(lengths), -np.inf)
-        best_lengths, best_shares = lengths, np.empty_like(view.acceptance_rate)
-        for step in range(alternations):
-            if step:
-                lengths = solve_heterogeneous(problem).allocation.draft_length
-            # For its own lengths the true rates are known, and the shares that equalise them.
-            problem = RoundProblem.from_view(
-                view,
-                acceptance_rate=view.acceptance_rate,
-                spectral_efficiency=view.spectral_efficiency_at_upload(lengths),
-            )
-            latency_s, shares = equalize_bandwidth(problem, lengths)
-            value = goodput(
-                expected_tokens(view.acceptance_rate, lengths), latency_s, view.config.verification_latency_s
-            )
-            better = (value > best_value)[:, np.newaxis]
-            best_value = np.maximum(value, best_value)
-            best_lengths, best_shares = np.where(better, lengths, best_lengths), np.where(better, shares, best_shares)
-        return Allocation(best_lengths, best_shares)
