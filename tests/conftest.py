@@ -1,5 +1,6 @@
 """What tests of the package and of the repository need: worlds of every scenario."""
 
+import ast
 import json
 from importlib import resources
 
@@ -69,3 +70,38 @@ def world(scenario, model_pair, traced_pair):
     """Arguments of an environment; where requests are replayed, a pair without any gives way to one that has them."""
     replayable = scenario != "trace" or load_model_pair(model_pair).traces is not None
     return {"scenario": scenario, "model_pair": model_pair if replayable else traced_pair}
+
+
+def _imported_modules(path, root):
+    """Names of all that a file below ``root`` imports, also inside functions; ``from a import b`` is a and a.b."""
+    package = list(path.relative_to(root).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*parents, *filter(None, [node.module])])
+            yield source
+            yield from (f"{source}.{name.name}" for name in node.names)
+
+
+@pytest.fixture(scope="session")
+def imported_modules():
+    return _imported_modules
+
+
+@pytest.fixture(scope="session")
+def offences():
+    """What files below a root import of modules, and of what these hold, that they must not."""
+
+    def find(paths, root, forbidden):
+        paths = list(paths)
+        assert paths
+        return [
+            f"{path.relative_to(root)} imports {name}"
+            for path in paths
+            for name in _imported_modules(path, root)
+            if any(name == module or name.startswith(module + ".") for module in forbidden)
+        ]
+
+    return find

@@ -10,6 +10,7 @@ lie within what the bound leaves, all of these are evaluated. A page of the docu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,17 +22,23 @@ from multispin_env.optimal.candidate import Candidate
 from multispin_env.optimal.relaxation import Relaxed
 from multispin_env.optimal.windows import Windows, best_response, least_charge, least_time_price, windows
 
-# What is left after so many halvings, or more intervals than these at a time, counts as bounded, not as excluded.
+# What is left after so many halvings, or so many intervals of a problem, counts as bounded, not as excluded. Where
+# tables are large, fewer intervals are affordable.
 _MAX_ROUNDS = 50
-_MOST_INTERVALS = 256
+_FEWEST_INTERVALS, _MOST_INTERVALS = 64, 2048
+_ENTRIES_OF_A_PROBLEM = 1 << 25
 _FIRST_INTERVALS = 8
 # Lengths are listed where the users' options have at most two to the power of this many combinations, by a few more in
 # every round, and no more than the following have losses that add up to little enough.
 _LOG_COMBINATIONS = 10.0
 _LOG_COMBINATIONS_PER_ROUND = 2.0
 _MOST_COMBINATIONS = 4096
-# Table entries that are worked on at once, which bounds the memory.
+# Table entries that are kept, and that are worked on at once, which bounds the memory.
+_ENTRIES_OF_TABLES = 1 << 21
 _ENTRIES_AT_ONCE = 1 << 18
+# The same for listing the combinations of one interval, and of several.
+_ENTRIES_OF_A_LIST = 1 << 20
+_ENTRIES_OF_LISTS = 1 << 24
 # Relative to values and the cost of time: differences below are rounding.
 _ROUNDING = 1e-12
 _LATENCY_ROUNDING = 1e-14
@@ -104,11 +111,14 @@ def prove(batch: ProblemBatch, relaxed: Relaxed, found: Candidate) -> tuple[Cand
     width_class = np.ceil(np.log2((window.high - window.low).max(axis=0) + 1.0))
     width_class[window.slack < 0.0] = -1.0
     for width in sorted(set(width_class[width_class >= 0.0])):
-        rows = np.flatnonzero(width_class == width)
-        search = _Search(batch.take(rows), best.take(rows), Windows(*(field[..., rows] for field in window)))
-        search.run()
-        best.update(rows, search.best)
-        bound[rows] = search.left_over
+        alike = np.flatnonzero(width_class == width)
+        at_once = max(1, int(_ENTRIES_OF_TABLES / (len(window.low) * 2.0**width)))
+        for start in range(0, alike.size, at_once):
+            rows = alike[start : start + at_once]
+            search = _Search(batch.take(rows), best.take(rows), Windows(*(field[..., rows] for field in window)))
+            search.run()
+            best.update(rows, search.best)
+            bound[rows] = search.left_over
     return best, np.maximum(best.objective, bound)
 
 
@@ -146,18 +156,24 @@ class _Search:
         if listed.all():
             return
         intervals = self._first_intervals(rows[~listed])
-        at_once = max(1, _ENTRIES_AT_ONCE // self._value[0].size)
+        spent = np.bincount(intervals.row, minlength=rows.size)
+        most = min(max(_ENTRIES_OF_A_PROBLEM // self._value[0].size, _FEWEST_INTERVALS), _MOST_INTERVALS)
         for number in range(_MAX_ROUNDS):
             log_limit = _LOG_COMBINATIONS + _LOG_COMBINATIONS_PER_ROUND * number
             if not intervals.row.size:
                 return
-            starts = range(0, intervals.row.size, at_once)
-            parts = [self._branch(intervals.take(slice(start, start + at_once)), log_limit) for start in starts]
+            parts = [self._branch(part, log_limit) for part in self._parts(intervals)]
             intervals = _Intervals(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-            crowded = np.bincount(intervals.row, minlength=rows.size) > _MOST_INTERVALS
-            self._give_up(intervals.take(crowded[intervals.row]))
-            intervals = intervals.take(~crowded[intervals.row])
+            spent += np.bincount(intervals.row, minlength=rows.size)
+            too_many = spent[intervals.row] > most
+            self._give_up(intervals.take(too_many))
+            intervals = intervals.take(~too_many)
         self._give_up(intervals)
+
+    def _parts(self, intervals: _Intervals) -> Iterator[_Intervals]:
+        at_once = max(1, _ENTRIES_AT_ONCE // self._value[0].size)
+        for start in range(0, intervals.row.size, at_once):
+            yield intervals.take(slice(start, start + at_once))
 
     def _time_price(self) -> FloatArray:
         return least_time_price(self._batch, self.best)
@@ -251,22 +267,26 @@ class _Search:
 
     def _give_up(self, intervals: _Intervals) -> None:
         """Takes what the intervals' bounds admit into the bound of what is left over."""
-        if not intervals.row.size:
-            return
-        excess = self._excess(intervals, self._bounds(intervals).value).max(axis=0)
-        some = np.flatnonzero(excess > 0.0)
-        row, excess = intervals.row[some], excess[some]
-        if self._batch.time_price is None:
-            excess /= intervals.low_s[some] + self._batch.verification_s[row]
-        np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
+        for part in self._parts(intervals):
+            excess = self._excess(part, self._bounds(part).value).max(axis=0)
+            some = np.flatnonzero(excess > 0.0)
+            row, excess = part.row[some], excess[some]
+            if self._batch.time_price is None:
+                excess /= part.low_s[some] + self._batch.verification_s[row]
+            np.maximum.at(self.left_over, row, self.best.objective[row] + excess)
 
     def _list(self, rows: IntArray, loss: FloatArray, slack: FloatArray, log_limit: float) -> NDArray[np.bool_]:
         """Tries all lengths whose losses add up to no more than the slack, and says where they were not too many."""
         listed = _log_combinations(loss, slack) <= log_limit
-        cases = np.flatnonzero(listed)
-        owner, choice, left_out = _combinations(loss[cases], slack[cases])
-        listed[cases[left_out]] = False
-        self._try(rows[cases[owner]], self._length[rows[cases[owner]], :, 0] + choice)
+        all_cases = np.flatnonzero(listed)
+        width = loss.shape[-1]
+        limit = max(1, min(_MOST_COMBINATIONS, _ENTRIES_OF_A_LIST // width))
+        at_once = max(1, _ENTRIES_OF_LISTS // (limit * width))
+        for start in range(0, all_cases.size, at_once):
+            cases = all_cases[start : start + at_once]
+            owner, choice, left_out = _combinations(loss[cases], slack[cases], limit)
+            listed[cases[left_out]] = False
+            self._try(rows[cases[owner]], self._length[rows[cases[owner]], :, 0] + choice)
         return listed
 
     def _try_greedy(self, rows: IntArray, bounds: _Bounds) -> None:
@@ -293,7 +313,8 @@ def _band_price(value: FloatArray, band: FloatArray) -> tuple[FloatArray, FloatA
     """
     step = np.diff(band, axis=-1)
     merit = np.diff(value, axis=-1) / step
-    merit = np.where(merit > 0.0, merit, 0.0)
+    # Where the tangent's point changes, a step may be negative: any multiplier is a valid one, and no token goes first.
+    merit = np.where((merit > 0.0) & (step > 0.0), merit, 0.0)
     flat = merit.reshape(len(merit), merit.shape[1] * merit.shape[2])
     order = np.argsort(-flat, axis=-1)
     ranked = np.take_along_axis(flat, order, axis=-1)
@@ -310,12 +331,13 @@ def _log_combinations(loss: FloatArray, slack: FloatArray) -> FloatArray:
     return log_count
 
 
-def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
+def _combinations(loss: FloatArray, slack: FloatArray, limit: int) -> tuple[IntArray, IntArray, IntArray]:
     """All choices of an option by each user whose losses add up to no more than the slack.
 
     Args:
         loss: Shape ``(cases, users, options)``, 0 at the best.
         slack: Shape ``(cases,)``.
+        limit: Most combinations of a case.
 
     Returns:
         The case of each combination, shape ``(combinations,)``, the options, shape ``(combinations, users)``, and the
@@ -329,7 +351,7 @@ def _combinations(loss: FloatArray, slack: FloatArray) -> tuple[IntArray, IntArr
     for user in np.flatnonzero(several):
         left = slack[:, None] - loss[case, user]
         kept, option = np.nonzero(left >= 0.0)
-        complete &= np.bincount(case[kept], minlength=num_cases) <= _MOST_COMBINATIONS
+        complete &= np.bincount(case[kept], minlength=num_cases) <= limit
         few = complete[case[kept]]
         kept, option = kept[few], option[few]
         case, slack, choice = case[kept], left[kept, option], choice[kept]

@@ -65,6 +65,7 @@ def _solve(batch: ProblemBatch, certify: bool) -> tuple[Candidate, FloatArray]:
     trusted_gap = np.where(on_ridge, _TRUSTED_GAP_ON_RIDGE, _TRUSTED_GAP) * np.abs(found.objective)
     rows = np.flatnonzero((bound - found.objective > trusted_gap) | (certify or num_users <= _FEW_USERS))
     if rows.size:
-        proved, bound[rows] = prove(batch.take(rows), relaxed.take(rows), found.take(rows))
+        proved, proved_bound = prove(batch.take(rows), relaxed.take(rows), found.take(rows))
         found.update(rows, proved)
+        bound[rows] = np.maximum(np.minimum(bound[rows], proved_bound), proved.objective)
     return found, bound

@@ -16,7 +16,7 @@ from multispin_env.optimal.checks import common_shape, integer, real_array
 # the range of floating-point numbers.
 _PER_USER = {
     "drafting_latency_s": (0.0, 1e6),
-    "spectral_efficiency": (1e-15, 1e12),
+    "spectral_efficiency": (1e-40, 1e12),
     "acceptance_rate": (0.0, 1.0),
     "weight": (0.0, 1e9),
     "token_price": (0.0, 1e9),
@@ -72,7 +72,7 @@ class RoundProblem:
 
     Attributes:
         drafting_latency_s: Per user: time to draft one token, T_k^S, 0 to 1e6.
-        spectral_efficiency: Per user: uplink rate per hertz, r_k in bit/s/Hz, 1e-15 to 1e12.
+        spectral_efficiency: Per user: uplink rate per hertz, r_k in bit/s/Hz, 1e-40 to 1e12.
         acceptance_rate: Per user: probability that a drafted token is accepted, alpha_k, 0 to 1.
         payload_bits: Per round: upload per drafted token, Q_tok, 1e-6 to 1e15.
         bandwidth_hz: Per round: band that the users share, B, 1e-6 to 1e15.

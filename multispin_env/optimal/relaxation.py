@@ -137,7 +137,7 @@ def _prices(batch: ProblemBatch, candidate: Candidate, shortest_s: FloatArray) -
         total = total + time * per_token_s
     if batch.token_price is not None:
         total = total + batch.token_price
-    log_ratio = np.log(batch.first_slope / total)
+    log_ratio = np.log(np.maximum(batch.first_slope, _TINY) / np.maximum(total, _TINY))
     response = (log_ratio / -batch.log_acceptance).clip(batch.min_length, batch.max_length)
     dual = (np.expm1((response + 1.0) * batch.log_acceptance) * batch.negated_scale - total * response).sum(axis=0)
     surplus = dual - time * constant_s

@@ -78,3 +78,19 @@ def test_a_reset_rests_the_devices():
     devices.reset(Streams([np.random.default_rng(lane) for lane in range(LANES)]))
     np.testing.assert_array_equal(devices.heat, np.zeros((LANES, 4)))
     np.testing.assert_array_equal(devices.drafting_latency_s, rested().drafting_latency_s)
+
+
+def test_heat_settles_at_the_share_of_time_spent_drafting(start, equal_allocation):
+    # Rounds whose length is known beforehand: nothing to upload, all devices alike.
+    timed = {"payload_bits": 1.0, "bandwidth_hz": 1e12, "drafting_latency_spread": 0.0}
+    simulator = start("thermal", lanes=2, heat={"time_constant_s": 5.0}, episode_rounds=300, **timed)
+    config, lengths = simulator.config, np.array([[4], [20]])
+    rested_s = config.drafting_latency_s
+    for _ in range(300):
+        simulator.step(equal_allocation(simulator, lengths))
+    heat = simulator.view().drafting_latency_s / rested_s - 1.0
+    # Heat slows drafting, and drafting is the duty that heats: the fixed point of both, for a slowdown of 1.
+    assert config.heat.slowdown == 1.0
+    drafting_s = lengths * rested_s * (1.0 + heat)
+    np.testing.assert_allclose(heat, drafting_s / (drafting_s + config.verification_latency_s), rtol=1e-2)
+    assert np.all(heat[1] > 2.0 * heat[0])

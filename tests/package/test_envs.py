@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -93,7 +94,7 @@ def test_an_episode_is_two_hundred_rounds_by_default(world):
 @every_id
 @every_pair
 def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
-    env = gym.make(env_id, **world).unwrapped
+    env: Any = gym.make(env_id, **world).unwrapped
     env.reset(seed=1)
     per_user = {"draft_length", "bandwidth_share", "tokens", "drafting_s", "upload_s"}
     per_round = {"multi_access_s", "verification_s", "latency_s", "goodput"}
@@ -187,10 +188,10 @@ def test_the_worlds_random_numbers_do_not_touch_the_global_ones():
 @every_id
 def test_a_spec_survives_json_with_all_arguments(env_id):
     arguments = {"scenario": "thermal", "model_pair": "qwen3.5", "bandwidth": "optimal", "reward": "goodput"}
-    env = gym.make(env_id, **arguments, config=SMALL, render_mode="ansi")
+    env: Any = gym.make(env_id, **arguments, config=SMALL, render_mode="ansi")
     spec = EnvSpec.from_json(env.spec.to_json())
     assert spec == env.spec
-    again = gym.make(spec)
+    again: Any = gym.make(spec)
     assert again.unwrapped.config == env.unwrapped.config
     assert again.unwrapped.config.num_users == 4
     assert again.render_mode == "ansi"

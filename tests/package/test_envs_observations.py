@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -87,7 +88,7 @@ def test_every_feature_of_a_run_varies():
 )
 def test_observations_stay_inside_their_space_in_long_rollouts(world, config):
     envs = gym.make_vec(HETEROGENEOUS, 4, **world, config={"episode_rounds": 150, **config})
-    space = envs.observation_space
+    space: Any = envs.observation_space
     observations, _ = envs.reset(seed=0)
     rng = np.random.default_rng(1)
     for _ in range(320):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -67,7 +68,7 @@ def assert_infos_are_those_of(scalar_infos, infos, same):
 def assert_lanes_are_the_scalar_environments(
     env_id, lanes, episodes, seeds=5, same=np.testing.assert_array_equal, **arguments
 ):
-    envs = gym.make_vec(env_id, lanes, **arguments)
+    envs: Any = gym.make_vec(env_id, lanes, **arguments)
     limit = {name: arguments.pop(name) for name in ("max_episode_steps",) if name in arguments}
     scalars = [gym.make(env_id, **limit, **arguments) for _ in range(lanes)]
     own_seeds = [seeds + lane for lane in range(lanes)] if isinstance(seeds, int) else seeds
@@ -155,7 +156,7 @@ def test_a_seed_starts_the_same_episodes_again_and_no_seed_starts_others():
 
 
 def test_the_generators_and_their_seeds_can_be_read():
-    envs = gym.make_vec(HETEROGENEOUS, 3, config=SMALL)
+    envs: Any = gym.make_vec(HETEROGENEOUS, 3, config=SMALL)
     envs.reset(seed=4)
     assert envs.unwrapped.np_random_seed == (4, 5, 6)
     assert all(isinstance(generator, np.random.Generator) for generator in envs.unwrapped.np_random)
@@ -283,7 +284,7 @@ def test_infos_can_be_turned_into_a_list_of_dicts():
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_a_spec_survives_json_with_all_arguments(mode):
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         HETEROGENEOUS,
         3,
         scenario="thermal",
@@ -294,7 +295,7 @@ def test_a_spec_survives_json_with_all_arguments(mode):
     )
     spec = EnvSpec.from_json(envs.spec.to_json())
     assert spec == envs.spec
-    again = gym.make_vec(spec)
+    again: Any = gym.make_vec(spec)
     assert type(again.unwrapped) is type(envs.unwrapped)
     assert again.num_envs == 3
     assert again.unwrapped.config == envs.unwrapped.config
@@ -346,8 +347,8 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
 
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_actions_are_encoded_and_decoded_lane_by_lane(lanes):
-    envs = gym.make_vec(HETEROGENEOUS, lanes, config=SMALL).unwrapped
-    scalar = gym.make(HETEROGENEOUS, config=SMALL).unwrapped
+    envs: Any = gym.make_vec(HETEROGENEOUS, lanes, config=SMALL).unwrapped
+    scalar: Any = gym.make(HETEROGENEOUS, config=SMALL).unwrapped
     envs.reset(seed=0)
     scalar.reset(seed=0)
     for actions in random_actions(envs, 5):

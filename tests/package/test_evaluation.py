@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_what_cannot_play_is_told_why(agent, error, message):
 
 
 def test_a_model_of_other_spaces_is_refused_by_shape():
-    agent = Predicts()
+    agent: Any = Predicts()
     agent.observation_space = Box(-1.0, 1.0, (180,))
     with pytest.raises(ValueError, match=r"Predicts was trained on observations of shape \(180,\), here .* \(33,\)"):
         small(agent)

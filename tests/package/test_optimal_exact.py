@@ -244,6 +244,28 @@ def test_the_ridges_of_short_uploads_where_moves_of_one_token_get_stuck():
     np.testing.assert_allclose(found.goodput, 17.747, rtol=1e-4)
 
 
+@pytest.mark.parametrize("users", [3, 20])
+def test_where_nothing_is_worth_anything_the_optimum_is_nothing(users):
+    problem = changed(ordinary(np.random.default_rng(7), 4, users), weight=0.0)
+    for found in (solve_heterogeneous(problem), solve_homogeneous(problem)):
+        np.testing.assert_array_equal(found.objective, 0.0)
+        np.testing.assert_array_equal(found.upper_bound, 0.0)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("users", [9, 30])
+def test_the_search_holds_at_the_most_extreme_values(users, extension):
+    rng = np.random.default_rng(8)
+    for _ in range(2):
+        problem = extreme(rng, 12, users, EXTENSIONS[extension])
+        found = solve_heterogeneous(problem)
+        reached, scale = exact(problem, found.allocation.draft_length)
+        assert np.isfinite(found.upper_bound).all()
+        assert (found.upper_bound >= found.objective).all()
+        assert (found.objective >= solve_homogeneous(problem).objective - ROUNDING * scale).all()
+        assert (np.abs(found.objective - reached) <= ROUNDING * scale).all()
+
+
 def test_ties_of_the_simplest_values():
     problem = RoundProblem(
         drafting_latency_s=0.02,

@@ -7,7 +7,6 @@ from multispin_env import Allocation
 from multispin_env.optimal import RoundProblem, equalize_bandwidth
 from multispin_env.optimal.rate_path import RatePath, equalize_on_path
 
-
 BITS_PER_HZ = 0.0064
 
 

@@ -363,20 +363,3 @@ def test_channel_luck_and_drift_are_independent(scenario, start, equal_allocatio
             assert_correlation(seen, other, 0.0)
             assert_correlation(np.roll(seen, 1, axis=1), other, 0.0)  # the neighbouring user
             assert_correlation(np.roll(seen, 1, axis=0), other, 0.0)  # the neighbouring lane
-
-
-# Heat
-
-
-def test_heat_settles_at_the_share_of_time_spent_drafting(start, equal_allocation):
-    simulator = start("thermal", lanes=2, heat={"time_constant_s": 5.0}, episode_rounds=300, **TIMED)
-    config, lengths = simulator.config, np.array([[4], [20]])
-    rested_s = config.drafting_latency_s
-    for _ in range(300):
-        simulator.step(equal_allocation(simulator, lengths))
-    heat = simulator.view().drafting_latency_s / rested_s - 1.0
-    # Heat slows drafting, and drafting is the duty that heats: the fixed point of both, for a slowdown of 1.
-    assert config.heat.slowdown == 1.0
-    drafting_s = lengths * rested_s * (1.0 + heat)
-    np.testing.assert_allclose(heat, drafting_s / (drafting_s + config.verification_latency_s), rtol=1e-2)
-    assert np.all(heat[1] > 2.0 * heat[0])

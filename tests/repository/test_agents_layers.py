@@ -1,6 +1,7 @@
 """Action layers and the long-run reward, in both environments and through the stable-baselines3 adapter."""
 
 from contextlib import closing
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -32,7 +33,7 @@ LANES, USERS = 3, 4
 SMALL = {"num_users": USERS, "episode_rounds": 5}
 
 
-def vector_env(**options: object) -> gym.vector.VectorEnv:
+def vector_env(**options: object) -> Any:
     return gym.make_vec(ID, num_envs=LANES, **{"scenario": "mobile", "config": SMALL, **options})
 
 
@@ -41,7 +42,7 @@ def actions(rng: np.random.Generator) -> np.ndarray:
 
 
 def test_zeros_are_the_heterogeneous_controller_exactly(world: dict[str, str]) -> None:
-    env = gym.make_vec(ID, num_envs=20, **world).unwrapped
+    env: Any = gym.make_vec(ID, num_envs=20, **world).unwrapped
     env.reset(seed=3)
     for _ in range(3):
         view = env.round_view()
@@ -99,12 +100,13 @@ def test_wrapped_lanes_are_wrapped_scalar_environments_across_the_end_of_episode
 
 
 def test_the_environment_plays_the_layer_s_allocation() -> None:
-    env = VectorLayerAction(vector_env(), residual)
+    inner = vector_env()
+    env = VectorLayerAction(inner, residual)
     env.reset(seed=2)
     rng = np.random.default_rng(1)
     for _ in range(5):
         played = actions(rng)
-        wanted = residual(played, env.unwrapped.round_view())
+        wanted = residual(played, inner.unwrapped.round_view())
         *_, infos = env.step(played)
         assert np.array_equal(infos["draft_length"], wanted.draft_length)
         assert np.allclose(infos["bandwidth_share"], wanted.bandwidth_share, rtol=0, atol=1e-6)

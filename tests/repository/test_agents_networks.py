@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -180,8 +180,10 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     for agent in AGENTS:
         assert load_hyperparameters(agent, ["mobile"], {}).gamma == 0.0
         assert load_hyperparameters(agent, ["mobile"], {"gamma": 0.5}).gamma == 0.5
+    plain: Any
+    direct: Any
     plain, direct = (load_hyperparameters("ppo", sections, {}) for sections in ([], ["direct"]))
-    taught = load_hyperparameters("ppo", ["direct", "cloned"], {})
+    taught: Any = load_hyperparameters("ppo", ["direct", "cloned"], {})
     assert plain.n_epochs < direct.n_epochs == taught.n_epochs
     assert taught.initial_std < direct.initial_std < plain.initial_std
     with pytest.raises(ValueError, match=r"ppo has no field 'discount'\. Its fields are: total_timesteps, "):

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,7 +42,7 @@ def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
 def test_every_controller_plays_every_scenario_through_the_environment(name: str, world: dict[str, str]) -> None:
     controller = make_controller(name, "qwen3.5")
     config = controller.transform_config(make_config(**world, config={"num_users": 4, "episode_rounds": 6}))
-    env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
+    env: Any = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=3, config=config.to_dict()).unwrapped
     env.reset(seed=1)
     for _ in range(6):
         allocation = controller.act(env.true_round_view() if controller.privileged else env.round_view())
@@ -209,7 +210,7 @@ def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(mo
         with pytest.raises(ValueError, match="name must be of letters"):
             register_controller(name, lambda pair: make_controller("fixed", pair.name))
     with pytest.raises(TypeError, match="factory must be callable"):
-        register_controller("other", make_controller("fixed", "llama2"))  # type: ignore[arg-type]
+        register_controller("other", make_controller("fixed", "llama2"))
 
 
 @pytest.mark.parametrize(

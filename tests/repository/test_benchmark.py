@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -147,22 +148,22 @@ def test_the_table_fits_80_columns_and_breaks_no_name(tmp_path: Path) -> None:
     rows = [replace(row, goodput_tok_s=30.0 * row.goodput_tok_s, decision_us=12345.0) for row in rows]
     console = Console(file=StringIO(), width=80)
     console.print(terminal_report(protocol(), summarise(rows)))
-    lines = console.file.getvalue().splitlines()
+    lines = cast(StringIO, console.file).getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     for name in (widest, "heterogeneous", "clairvoyant"):
         assert any(line.startswith(f"{name} ") for line in lines)
     assert not any("…" in line for line in lines)
 
 
-def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path) -> None:
-    console = Console(file=StringIO(), width=80)
-    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path, console)
-    first, second, *_ = console.file.getvalue().splitlines()
+def test_into_a_pipe_goes_a_line_a_controller_and_no_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark(protocol(controllers=("fixed", "uniform")), tmp_path)
+    said = capsys.readouterr().out
+    first, second, *_ = said.splitlines()
     assert first.startswith("fixed ")
     assert "10/10" in first
     assert second.startswith("uniform ")
-    assert "\x1b" not in console.file.getvalue()
-    assert "━" not in console.file.getvalue()
+    assert "\x1b" not in said
+    assert "━" not in said
 
 
 def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +177,8 @@ def test_an_interruption_says_which_rows_are_kept_and_where(tmp_path: Path, monk
         return play(player, config, seeds, *rest, **options)
 
     monkeypatch.setattr("multispin_train.benchmark.protocol.play", interrupted)
-    console = Console(file=StringIO(), width=80)
     with pytest.raises(KeyboardInterrupt, match=r"results\.csv keeps fixed 20 of 20 seeds, uniform 16 of"):
-        benchmark(asked, tmp_path, console)
+        benchmark(asked, tmp_path)
     assert len(asked.open_folder(tmp_path).rows()) == 36
 
 
@@ -193,8 +193,21 @@ def test_a_task_s_time_and_rate_are_its_own() -> None:
         progress.begin(second, 60)
         now[0] = 52.0
         progress.advance(second, 40)
-    said = progress.console.file.getvalue().splitlines()
+    said = cast(StringIO, progress.console.file).getvalue().splitlines()
     assert said == [f"{'first':<24} 100/100 0:00:50 2.0/s", f"{'second':<24} 100/100 0:00:02 20/s"]
+
+
+def test_into_a_pipe_a_long_task_says_about_every_minute_how_far_it_is() -> None:
+    now = [0.0]
+    with CommandProgress(Console(file=StringIO())) as progress:
+        progress.get_time = lambda: now[0]
+        task = progress.add_task("long", total=100, completed=20)
+        for second in range(1, 81):
+            now[0] = 2.0 * second
+            progress.advance(task)
+    said = cast(StringIO, progress.console.file).getvalue().splitlines()
+    assert [line.split()[1] for line in said] == ["50/100", "80/100", "100/100"]
+    assert said[-1].endswith("0:02:40 0.5/s")  # what an earlier run did is not in the rate
 
 
 def test_warnings_come_once_and_in_one_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pickle
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -108,7 +109,7 @@ def small_env() -> gym.Env:
     return gym.make("multispin_env/Heterogeneous-v0", scenario="mobile", config=SMALL)
 
 
-def model_of(name: str, env: gym.Env) -> object:
+def model_of(name: str, env: gym.Env) -> Any:
     """An untrained model of an algorithm."""
     module = stable_baselines3 if sb3_zip.ALGORITHMS[name] == "stable_baselines3" else sb3_contrib
     policy = {"RecurrentPPO": "MlpLstmPolicy", "ARS": "LinearPolicy"}.get(name, "MlpPolicy")

@@ -12,6 +12,8 @@ from rich.console import Console
 from multispin_env import Simulator
 from multispin_env.core.requests import GenerationState
 
+pytestmark = pytest.mark.live
+
 
 def console(**options):
     return Console(file=io.StringIO(), **{"width": 100, "height": 30, **options})
@@ -114,8 +116,8 @@ def test_the_same_seed_shows_the_same():
 
 def test_rounds_take_their_time_at_the_speed_asked_for(monkeypatch):
     slept = []
-    monkeypatch.setattr(command.time, "monotonic", lambda: sum(slept))
-    monkeypatch.setattr(command.time, "sleep", slept.append)
+    monkeypatch.setattr("multispin_train.chat.time.monotonic", lambda: sum(slept))
+    monkeypatch.setattr("multispin_train.chat.time.sleep", slept.append)
     conversation = played(speed=2.0)
     assert len(slept) == 6
     assert sum(slept) == pytest.approx(conversation.seconds / 2.0)
@@ -125,7 +127,7 @@ def test_an_interrupted_chat_ends_with_its_last_screen(monkeypatch):
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.time, "sleep", interrupted)
+    monkeypatch.setattr("multispin_train.chat.time.sleep", interrupted)
     screen = console()
     assert played(screen, speed=1.0).played == 1
     assert "round 1 of 6" in screen.file.getvalue()
@@ -141,14 +143,14 @@ def test_a_shipped_policy_decides():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"speed": -1.0}, ValueError, "speed must be 0 or a finite number of at least 0.001, got -1.0"),
-        ({"speed": float("nan")}, ValueError, "speed must be 0 or a finite number of at least 0.001, got nan"),
-        ({"speed": 1e-320}, ValueError, "speed must be 0 or a finite number of at least 0.001, got 1e-320"),
-        ({"users": 0}, ValueError, "^users must be an integer of at least 1, got 0"),
-        ({"rounds": 0}, ValueError, "^rounds must be an integer of at least 1, got 0"),
-        ({"seed": -1}, ValueError, "^seed must be an integer of at least 0, got -1"),
+        ({"speed": -1.0}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got -1.0"),
+        ({"speed": float("nan")}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got nan"),
+        ({"speed": 1e-320}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got 1e-320"),
+        ({"users": 0}, ValueError, r"^users must be an integer in \[1, 1e\+09\], got 0"),
+        ({"rounds": 0}, ValueError, r"^rounds must be an integer in \[1, 1e\+09\], got 0"),
+        ({"seed": -1}, ValueError, r"^seed must be an integer in \[0, 1e\+09\], got -1"),
         ({"controller": "best"}, ValueError, "controller must be one of .*, got 'best'"),
-        ({"policy": "best"}, FileNotFoundError, "no policy in best"),
+        ({"policy": "best"}, FileNotFoundError, "no policy is called 'best'"),
         # Models of one's own need the tasks of a pair measured over these prompts.
         ({"draft": "tiny-target"}, ValueError, r"tasks must be among those of the prompts, .*, got 'MBPP\+'"),
     ],

@@ -176,7 +176,7 @@ def test_a_missing_module_is_named_with_the_extra_that_brings_it(words: list[str
 def test_an_interruption_says_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = {"frames": 128, "lanes": 8, "rounds": 8, "updates_per_chunk": 1, "batch_size": 32, "width": 8}
+    small = {"total_timesteps": 128, "num_envs": 8, "n_steps": 8, "updates_per_chunk": 1, "batch_size": 32, "width": 8}
     words = ["fit", "--config", '{"num_users": 3, "episode_rounds": 4}', "--hyperparameters", json.dumps(small)]
     monkeypatch.setattr(training, "EVALUATION_SEEDS", range(900_000, 900_002))
 

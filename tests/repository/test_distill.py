@@ -19,6 +19,8 @@ from multispin_env.speculative.models import load_pair
 from multispin_env.speculative.prompts import read_prompts
 from multispin_env.speculative.trimmed import cut
 
+pytestmark = pytest.mark.live
+
 END = 0
 
 
@@ -159,7 +161,7 @@ def test_a_distillation_interrupted_anywhere_ends_as_the_one_that_was_not(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card, whole = distilled(target, tmp_path / "whole")
-    judge, write = Judge.__call__, distill.write_texts
+    judge, write = Judge.__call__, write_texts
     calls: list[int] = []
 
     def interrupted(*arguments: object) -> object:
@@ -191,7 +193,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
     assert card == json.loads((tmp_path / "run" / "draft" / "card.json").read_text())
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert distilled(target, tmp_path / "run") == (card, rows)  # nothing is left to do
-    assert card["made_by"].startswith("multispin distill --target")
+    assert str(card["made_by"]).startswith("multispin distill --target")
     assert "--layers 0 2 --head-size 200" in card["made_by"]
     pair = load_pair(tmp_path / "run" / "draft", target)
     unchanged = pair.target.model.embed_tokens.weight.bfloat16()
@@ -200,7 +202,7 @@ def test_a_draft_learns_and_makes_a_pair_with_its_target(target: Path, tmp_path:
 
 @pytest.mark.usefixtures("small")
 def test_bad_values_and_folders_are_refused(target: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"epochs must be an integer in \[1, 1e\+09\], got 0"):
         distill.Distillation(target=str(target), epochs=0)
     with pytest.raises(ValueError, match="layers must be some of the target's, 0 to 2, got"):
         distilled(target, tmp_path / "layers", layers=(7,))

@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from multispin_agents import AGENTS
+from multispin_agents.cloning import collect_demonstrations
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.cli import main
 from multispin_train.fit import demonstrations
 from multispin_train.fit import training as fit
 from multispin_train.fit.checkpoints import chunks_done
+from multispin_train.fit.learning_curve import CurveRow
 from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -29,7 +32,7 @@ def training(**changes: object) -> fit.Training:
     return fit.Training(**values)
 
 
-def trained(path: Path, **changes: object) -> list[fit.CurveRow]:
+def trained(path: Path, **changes: object) -> list[CurveRow]:
     with Progress(disable=True) as progress:
         return fit.train(training(**changes), training(**changes).open_folder(path), progress)
 
@@ -73,12 +76,13 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
 def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collect_demonstrations, drawn = demonstrations.collect_demonstrations, []
-    monkeypatch.setattr(
-        demonstrations,
-        "collect_demonstrations",
-        lambda *arguments: drawn.append(1) or collect_demonstrations(*arguments),
-    )
+    drawn: list[int] = []
+
+    def collected(*arguments: Any) -> object:
+        drawn.append(1)
+        return collect_demonstrations(*arguments)
+
+    monkeypatch.setattr(demonstrations, "collect_demonstrations", collected)
     taught = {**TINY, "total_timesteps": 128, "demonstrations": 640, "cloning_epochs": 20}
     rows = trained(tmp_path / "a", teacher="robust", hyperparameters=taught, seeds=2)
     assert [row.timesteps for row in rows if row.controller == "seed0"] == [0, 128]

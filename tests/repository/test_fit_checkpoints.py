@@ -17,6 +17,7 @@ from multispin_agents import AGENTS
 from multispin_agents.tensors import read_state, write_state
 from multispin_train.fit import training as fit
 from multispin_train.fit.checkpoints import chunks_done
+from multispin_train.fit.learning_curve import CurveRow
 from rich.progress import Progress
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
@@ -28,7 +29,7 @@ def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "EVALUATION_SEEDS", range(900_000, 900_002))
 
 
-def trained(path: Path, **changes: Any) -> list[fit.CurveRow]:
+def trained(path: Path, **changes: Any) -> list[CurveRow]:
     values = {"scenario": "mobile", "model_pair": "llama2", "config": SMALL, "hyperparameters": TINY, **changes}
     training = fit.Training(**values)
     with Progress(disable=True) as progress:
@@ -38,7 +39,7 @@ def trained(path: Path, **changes: Any) -> list[fit.CurveRow]:
 def stopped(path: Path, **changes: Any) -> Path:
     """A training stopped after its first chunk; the checkpoint's file."""
 
-    def stop(row: fit.CurveRow) -> None:
+    def stop(row: CurveRow) -> None:
         if row.timesteps:
             raise KeyboardInterrupt
 

@@ -22,6 +22,8 @@ from multispin_env.speculative.live import EncodedPrompt, LaneTexts, load_pair_a
 from multispin_env.speculative.models import TINY
 from multispin_env.speculative.prompts import read_prompts
 
+pytestmark = pytest.mark.live
+
 IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
 HETEROGENEOUS = IDS[1]
 # Requests that end, and lists of prompts that wrap, within a few rounds of short drafts.

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -132,7 +133,7 @@ def test_the_infos_of_resets_are_kept_as_a_dummy_vec_env_keeps_them() -> None:
 
 def test_attributes_and_methods_are_found_through_wrappers() -> None:
     env = SB3VecEnv(recorded())
-    base = env.env.unwrapped
+    base: Any = env.env.unwrapped
     env.reset()
     assert env.get_attr("config") == [base.config] * 3
     assert env.get_attr("episode_count") == [0] * 3  # the recorder's own

@@ -3,7 +3,9 @@
 import csv
 import os
 import pickle
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from multispin_agents.algorithms import load_hyperparameters
 from multispin_train import search
 from multispin_train.cli import main
 from multispin_train.fit import training as fit
+from multispin_train.fit.learning_curve import CurveRow
 from rich.progress import Progress
 
 GIVEN = {"num_envs": 8, "width": 8, "batch_size": 16}
@@ -36,13 +39,13 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, calls = search.train, []
+    calls: list[tuple[object, ...]] = []
 
     def interrupted(*arguments: object) -> object:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(*arguments)
+        return fit.train(*arguments)
 
     monkeypatch.setattr(search, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -68,17 +71,17 @@ def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(search, "_PATIENT_TRIALS", 1)
     worse = []
 
-    def falling(training: object, folder: object, progress: object, on_evaluation: object) -> list[fit.CurveRow]:
+    def falling(training: fit.Training, folder: object, progress: object, on_evaluation: Any) -> list[CurveRow]:
         worse.append(1)
         found = []
         for number in range(1, search.EVALUATIONS + 1):
             frames = number * training.values().chunk_timesteps
-            found.append(fit.CurveRow("seed0", frames, 1.0, 1.0, 1.0, -float(len(worse)), 0.1))
+            found.append(CurveRow("seed0", frames, 1.0, 1.0, 1.0, -float(len(worse)), 0.1))
             on_evaluation(found[-1])
         return found
 
     monkeypatch.setattr(search, "train", falling)
-    monkeypatch.setattr(search.shutil, "rmtree", lambda path: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda path: None)
     searched(tmp_path, 3)
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned", "pruned"]
     assert [row["evaluations"] for row in rows(tmp_path)] == ["5", "1", "1"]

@@ -14,6 +14,8 @@ from multispin_env.speculative.compatibility import check_reading
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.reader import NoDistributionError, TextReader, longest_text
 
+pytestmark = pytest.mark.live
+
 VOCABULARY = 40
 SHAPE = {
     "vocab_size": VOCABULARY,

@@ -13,6 +13,8 @@ from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.reader import TextReader
 from multispin_env.speculative.sampling import Payload, Proposal, Verdict, sample
 
+pytestmark = pytest.mark.live
+
 VOCABULARY = 4
 PROMPT = [1, 2]
 COARSE = Payload(retained_entries=3, probability_bits=3)
@@ -40,8 +42,8 @@ def probabilities(network, text):
 
 
 def decoder(users, payload=COARSE, end_tokens=frozenset()):
-    readers = (TextReader(network, users, VOCABULARY) for network in (llama(5), llama(0)))
-    return SpeculativeDecoder(*readers, end_tokens, payload)
+    draft, target = (TextReader(network, users, VOCABULARY) for network in (llama(5), llama(0)))
+    return SpeculativeDecoder(draft, target, end_tokens, payload)
 
 
 def texts(decoder, users, tokens, seed):

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
@@ -14,6 +15,8 @@ from transformers import AutoTokenizer
 from multispin_env.speculative import models
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.prompts import Prompt, read_prompts
+
+pytestmark = pytest.mark.live
 
 
 def test_the_tiny_pair_reads_and_writes_bytes():
@@ -77,7 +80,7 @@ def test_a_gguf_file_is_found_by_file_folder_and_package(tmp_path, monkeypatch):
         def locate(self):
             return file
 
-    monkeypatch.setattr(models.metadata, "files", lambda name: [Carried()])
+    monkeypatch.setattr(metadata, "files", lambda name: [Carried()])
     assert models._locate("target", "some-package") == wanted
 
 

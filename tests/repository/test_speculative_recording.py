@@ -15,6 +15,8 @@ from multispin_env.speculative.reader import TextReader
 from multispin_env.speculative.recording import record
 from multispin_env.speculative.sampling import Payload
 
+pytestmark = pytest.mark.live
+
 VOCABULARY = 3
 PAYLOAD = Payload(retained_entries=2, probability_bits=4)
 
@@ -40,14 +42,16 @@ def replayed_prefix(outcome_probability, start, length, generator):
 def test_texts_and_accepted_drafts_of_two_rounds_have_the_law_of_live_decoding():
     users, lengths = 2500, (3, 2)
     prompts = [[0, 1]] * users
-    live = SpeculativeDecoder(*readers(users), frozenset(), PAYLOAD)
+    draft, target = readers(users)
+    live = SpeculativeDecoder(draft, target, frozenset(), PAYLOAD)
     live.begin(range(users), prompts, [np.random.default_rng([0, user]) for user in range(users)])
     rounds = [live.round(range(users), [length] * users) for length in lengths]
     found = Counter((*(step.accepted for step in steps), *steps[0].tokens[:2]) for steps in zip(*rounds, strict=True))
 
     # A text is worth many replays: their law given the text is known.
+    draft, target = readers(users)
     recordings = record(
-        *readers(users), prompts, [np.random.default_rng([1, user]) for user in range(users)], PAYLOAD, frozenset(), 7
+        draft, target, prompts, [np.random.default_rng([1, user]) for user in range(users)], PAYLOAD, frozenset(), 7
     )
     expected: Counter[tuple[int, ...]] = Counter()
     generator = np.random.default_rng(2)
@@ -67,10 +71,12 @@ def test_texts_and_accepted_drafts_of_two_rounds_have_the_law_of_live_decoding()
 
 def test_a_recording_says_how_likely_its_tokens_were_accepted_drafts():
     users = 400
-    (recordings, again) = (
-        record(*readers(users), [[1]] * users, [np.random.default_rng(n) for n in range(users)], PAYLOAD, ends, 6)
-        for ends in (frozenset(), frozenset([0]))
-    )
+    found = []
+    for ends in (frozenset[int](), frozenset([0])):
+        draft, target = readers(users)
+        generators = [np.random.default_rng(user) for user in range(users)]
+        found.append(record(draft, target, [[1]] * users, generators, PAYLOAD, ends, 6))
+    recordings, again = found
     acceptance = np.array([recording.acceptance for recording in recordings])
     outcome = np.array([recording.outcome_probability for recording in recordings])
     assert acceptance.shape == outcome.shape == (users, 6)
@@ -97,8 +103,8 @@ def test_replays_of_the_tiny_pair_accept_as_live_decoding_does():
             prefixes[user].append(step.accepted)
         writing = [user for user, step in zip(writing, steps, strict=True) if not step.ended]
 
-    networks = (pair.reader(network, count) for network in (pair.draft, pair.target))
-    recordings = record(*networks, prompts, generators, Payload(64, 16), pair.end_tokens, 40 + length)
+    draft, target = (pair.reader(network, count) for network in (pair.draft, pair.target))
+    recordings = record(draft, target, prompts, generators, Payload(64, 16), pair.end_tokens, 40 + length)
     replays: list[list[int]] = []
     for recording, generator in zip(recordings, generators, strict=True):
         replays.append([])

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from multispin_env.speculative.models import TINY, load_pair
 
+pytestmark = pytest.mark.live
+
 
 class Payload:
     """Writes a file when it is unpickled."""

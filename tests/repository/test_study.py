@@ -56,12 +56,13 @@ class _Small(Plan):
     def cells(self):
         wanted = ("mobile-llama2-direct", "users-5")
         small = {"num_users": 3, "episode_rounds": 4}
-        return {name: dataclasses.replace(Plan.cells.func(self)[name], config=small, teacher="none") for name in wanted}
+        cells = super().cells
+        return {name: dataclasses.replace(cells[name], config=small, teacher="none") for name in wanted}
 
     @property
     def settings(self):
         name = "mobile-llama2"
-        setting = Plan.settings.func(self)[name]
+        setting = super().settings[name]
         return {
             name: dataclasses.replace(
                 setting,

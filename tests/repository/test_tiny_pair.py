@@ -1,16 +1,21 @@
 """The tiny pair: what is shipped is whole, and the command makes such pairs, interrupted or not."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
-from multispin_train import tiny_pair as tiny
-from multispin_train.tiny_pair import Corpus, Recipe, Shape, train_tiny_pair
+from multispin_train.tiny_pair import command, corpus, training
+from multispin_train.tiny_pair.command import train_tiny_pair
+from multispin_train.tiny_pair.corpus import Corpus
+from multispin_train.tiny_pair.recipe import Recipe, Shape
 from rich.progress import Progress
 
 from multispin_env.speculative.models import TINY, load_pair, tiny_pair
 from multispin_env.speculative.prompts import read_prompts
+
+pytestmark = pytest.mark.live
 
 SMALL = Recipe(
     target=Shape(hidden=16, layers=1, intermediate=16, heads=2),
@@ -31,8 +36,8 @@ FUNCTIONS = [
 
 @pytest.fixture(autouse=True)
 def small_library(monkeypatch):
-    monkeypatch.setattr(tiny, "standard_library", lambda: Corpus(3, "digest", 20 * FUNCTIONS, FUNCTIONS))
-    monkeypatch.setattr(tiny, "_CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr(command, "standard_library", lambda: Corpus(3, "digest", 20 * FUNCTIONS, FUNCTIONS))
+    monkeypatch.setattr(training, "_CHECKPOINT_STEPS", 2)
 
 
 def trained(path):
@@ -61,7 +66,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(tmp_path, 
     pair = load_pair(tmp_path / "cut" / "pair" / "draft", tmp_path / "cut" / "pair" / "target")
     assert pair.target.num_parameters() == card["parameters"]["target"]
     assert [prompt.task for prompt in read_prompts(tmp_path / "cut" / "pair" / "prompts.jsonl")] == list(
-        tiny._PROMPT_TASKS
+        corpus.PROMPT_TASKS
     )
 
 
@@ -70,7 +75,7 @@ def test_the_library_is_cut_into_functions_that_end():
         'import os\n\n\nclass A:\n    """Text.\n\n    More.\n    """\n\n'
         "    def f(self):\n        pass\n\n\ndef g():\n    pass\n"
     )
-    assert tiny.functions(source) == [
+    assert corpus.functions(source) == [
         "import os\n",
         'class A:\n    """Text.\n\n    More.\n    """\n',
         "def f(self):\n    pass\n",
@@ -84,7 +89,7 @@ def test_the_shipped_pair_is_the_one_on_its_card():
     for name, network in (("target", pair.target), ("draft", pair.draft)):
         assert network.num_parameters() == card["parameters"][name]
         assert network.config.max_position_embeddings == card["recipe"]["window"]
-    assert card["recipe"] == json.loads(json.dumps(tiny.asdict(Recipe())))
+    assert card["recipe"] == json.loads(json.dumps(dataclasses.asdict(Recipe())))
     prompts = read_prompts(TINY / "prompts.jsonl")
     assert len(prompts) == 3 * card["recipe"]["prompts_per_task"]
     assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 1.3e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class CommandProgress(Progress):
     ) -> TaskID:
         """Adds a task, of which an earlier run has done ``completed``."""
         task_id = super().add_task(description, start, total, completed, visible, held=completed, **fields)
-        self._said_at[task_id] = time.monotonic()
+        self._said_at[task_id] = self.get_time()
         return task_id
 
     def begin(self, task_id: TaskID, held: float) -> None:
@@ -85,7 +84,7 @@ class CommandProgress(Progress):
     def _say(self, task_id: TaskID) -> None:
         if not self.disable or task_id in self._finished:
             return
-        task, now = self._tasks[task_id], time.monotonic()
+        task, now = self._tasks[task_id], self.get_time()
         if task.finished:
             self._finished.add(task_id)
         elif now - self._said_at[task_id] < _SECONDS_BETWEEN_LINES:

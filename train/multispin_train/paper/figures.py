@@ -13,7 +13,7 @@ from multispin_env.core.equations import FloatArray, expected_tokens, goodput
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 from multispin_env.evaluation.rollout import independent_rounds
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length
-from multispin_train.paper.points import SCHEMES, SWEEPS, PointRow, Points
+from multispin_train.paper.points import SCHEMES, SINGLE_SCHEMES, SWEEPS, PointRow, Points
 from multispin_train.paper.values import PAPER_VALUES
 
 # Figure 4's fixed values are not printed. These put its curves where the paper's are: about 2..6 against T_ver and
@@ -88,7 +88,7 @@ def draw_figure_4(path: Path) -> None:
 def draw_figure_6(path: Path, points: Points) -> None:
     """Goodput of P2P-SPIN, Cen-SPIN and Multi-SPIN."""
     figure, axes = new_figure(9.0, 3.4, columns=len(PAPER_PAIRS))
-    schemes = ("p2p", "centralized", "heterogeneous")
+    schemes = (*SINGLE_SCHEMES, "heterogeneous")
     for pair, panel in zip(PAPER_PAIRS, axes, strict=True):
         rows = [points.point(pair, scheme, make_config("paper", pair)) for scheme in schemes]
         values = [row.mean_round_goodput for row in rows]

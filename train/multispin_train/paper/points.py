@@ -17,6 +17,8 @@ from multispin_train.paper.values import FIGURE_7_BANDWIDTH_HZ
 
 ROUNDS = 50
 SCHEMES = ("fixed", "uniform", "homogeneous", "heterogeneous")
+# Beside them in figure 6, in one system each.
+SINGLE_SCHEMES = ("p2p", "centralized")
 # The systems along the axes of figures 7 and 8.
 SWEEPS: dict[str, tuple[float, ...]] = {
     "bandwidth_hz": (FIGURE_7_BANDWIDTH_HZ, 7.5e6, 10e6, 12.5e6, 15e6, 17.5e6, 20e6),
@@ -60,7 +62,7 @@ class Points:
             {"seeds": seeds, "rounds": ROUNDS, "systems": systems},
             PointRow,
             unique=("model_pair", "scheme", "num_users", "bandwidth_hz"),
-            allowed={"model_pair": PAPER_PAIRS, "scheme": SCHEMES},
+            allowed={"model_pair": PAPER_PAIRS, "scheme": (*SINGLE_SCHEMES, *SCHEMES)},
         )
         self._rows = {self._key(r.model_pair, r.scheme, r.num_users, r.bandwidth_hz): r for r in self._folder.rows()}
 

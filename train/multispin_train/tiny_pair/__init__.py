@@ -1,0 +1,1 @@
+"""Making the tiny pair of byte-level models."""
