@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from multispin_baselines.clairvoyant import Clairvoyant
 from multispin_baselines.knowledge import (
-    Clairvoyant,
     Margins,
     PosteriorAcceptance,
     Robust,

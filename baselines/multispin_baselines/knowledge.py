@@ -6,17 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from multispin_baselines.aged import rate_quantile
 from multispin_baselines.beliefs import acceptance_belief
 from multispin_env import Allocation, ConfigError, RoundView
 from multispin_env.config.validation import check_number, shown
-from multispin_env.core import EXACT, TrueView
-from multispin_env.core.equations import FloatArray, IntArray, expected_tokens, goodput
+from multispin_env.core import EXACT
+from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.controller import Controller
 from multispin_env.files import read_json
-from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
+from multispin_env.optimal import RoundProblem, solve_heterogeneous
 
 
 def posterior_acceptance(view: RoundView) -> FloatArray:
@@ -78,9 +76,6 @@ def read_margins(path: Path) -> dict[str, Margins]:
     return margins
 
 
-# Where in an upload the clairvoyant controller looks at the channel.
-_UPLOAD_PARTS = (np.arange(16) + 0.5) / 16
-
 # A quantile of 0 or 1 of a rate is 0 or infinite.
 _QUANTILE = {"low": 1e-6, "high": 1.0 - 1e-6, "off": False, "integer": False}
 _WEIGHT = {"low": 0.0, "high": 1.0, "off": False, "integer": False}
@@ -114,50 +109,3 @@ class Robust(Controller):
         rate = rate_quantile(view, delay_s, self.margins.rate_quantile)
         cautious = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
         return solve_heterogeneous(cautious).allocation
-
-
-class Clairvoyant(Controller):
-    """The heterogeneous optimum for the true rates of the uploads and the true acceptance.
-
-    Where rates depend on when an upload begins and ends, and so on the lengths, it alternates between the two a few
-    times and keeps the best: a very good plan for the round, and an upper reference no real controller can have. It
-    plans no further than the round.
-    """
-
-    name = "clairvoyant"
-    privileged = True
-    # Lengths tried, and steps towards the rates of the uploads of each.
-    num_alternations = 4
-    num_rate_steps = 4
-
-    def act(self, view: RoundView) -> Allocation:
-        """The best of a few alternations."""
-        if not isinstance(view, TrueView):
-            raise TypeError(f"{self.name} needs a TrueView, got {type(view).__name__}")
-        problem = RoundProblem.from_view(view, acceptance_rate=view.acceptance_rate)
-        if view.csi == EXACT:
-            return solve_heterogeneous(problem).allocation
-        lengths = solve_heterogeneous(problem).allocation.draft_length
-        best_value = np.full(len(lengths), -np.inf)
-        best_lengths, best_shares = lengths, np.empty_like(view.acceptance_rate)
-        for step in range(self.num_alternations):
-            if step:
-                lengths = solve_heterogeneous(problem).allocation.draft_length
-            latency_s, shares = equalize_bandwidth(problem, lengths)
-            for _ in range(self.num_rate_steps):
-                rate = _true_rate(view, lengths, latency_s)
-                problem = RoundProblem.from_view(view, acceptance_rate=view.acceptance_rate, spectral_efficiency=rate)
-                latency_s, shares = equalize_bandwidth(problem, lengths)
-            value = goodput(expected_tokens(view.acceptance_rate, lengths), latency_s, problem.verification_s(lengths))
-            better = (value > best_value)[:, np.newaxis]
-            best_value = np.maximum(value, best_value)
-            best_lengths, best_shares = np.where(better, lengths, best_lengths), np.where(better, shares, best_shares)
-        return Allocation(best_lengths, best_shares)
-
-
-def _true_rate(view: TrueView, lengths: IntArray, latency_s: FloatArray) -> FloatArray:
-    """The mean rate per hertz of uploads that begin after drafts of these lengths and end then, (num_envs, users)."""
-    begin_s = lengths * view.drafting_latency_s
-    upload_s = np.maximum(latency_s[:, np.newaxis] - begin_s, 0.0)
-    instants = view.time_s + begin_s + _UPLOAD_PARTS[:, np.newaxis, np.newaxis] * upload_s
-    return np.mean(view.spectral_efficiency_at(instants), axis=0)

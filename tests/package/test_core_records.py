@@ -1,12 +1,15 @@
 """The records that fading, shadowing and acceptance are read off: their laws."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from multispin_env.core.records import LENGTH_BITS, clarke, gauss_markov, places_passed
 
-RECORDS = {"Clarke": clarke, "Gauss-Markov": gauss_markov}
+RECORDS: dict[str, Callable[[], Any]] = {"Clarke": clarke, "Gauss-Markov": gauss_markov}
 
 
 def places(number=200_000, seed=0):

@@ -20,8 +20,11 @@ from multispin_baselines.knowledge import read_margins, tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
 
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
+from multispin_env.core import TrueView
+from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.evaluation.rollout import play
-from multispin_env.optimal import RoundProblem
+from multispin_env.optimal import RoundProblem, solve_heterogeneous
+from multispin_env.optimal.rate_path import RatePath, equalize_on_path
 
 
 def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
@@ -113,15 +116,6 @@ def test_posterior_is_the_task_mean_before_evidence_and_the_request_s_own_after_
     )
 
 
-@pytest.mark.parametrize("quantile", [0.05, 0.3])
-def test_the_robust_rate_is_the_stated_quantile_of_the_rate_at_upload(quantile: float) -> None:
-    view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
-    lengths = np.full(view.drafting_latency_s.shape, 8)
-    low = Robust(Margins(quantile, 0.0))._rate_quantile(view, lengths * view.drafting_latency_s)
-    below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
-    assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
-
-
 def test_robust_without_margins_is_the_heterogeneous_optimum() -> None:
     view = simulator(make_config("requests"), 4, rounds=5).view()
     plain, robust = make_controller("heterogeneous", "llama2").act(view), Robust(Margins(0.5, 0.0)).act(view)
@@ -129,14 +123,49 @@ def test_robust_without_margins_is_the_heterogeneous_optimum() -> None:
 
 
 @pytest.mark.parametrize("pair", PAPER_PAIRS)
-def test_in_mobile_aged_knowledge_costs_much_and_the_tuned_margins_win_a_part_back(pair: str) -> None:
+def test_in_mobile_outdated_knowledge_costs_much(pair: str) -> None:
     config = make_config("mobile", pair, {"episode_rounds": 100})
     goodput = {
         name: np.median([e.goodput_tok_s for e in play(make_controller(name, pair), config, range(2000, 2016))])
         for name in ("heterogeneous", "robust", "clairvoyant")
     }
-    assert goodput["heterogeneous"] < 0.8 * goodput["clairvoyant"]
-    assert 1.05 * goodput["heterogeneous"] < goodput["robust"] < goodput["clairvoyant"]
+    assert max(goodput["heterogeneous"], goodput["robust"]) < 0.9 * goodput["clairvoyant"]
+
+
+def true_goodput(view: TrueView, allocation: Allocation, duration_s: FloatArray) -> FloatArray:
+    return np.sum(expected_tokens(view.acceptance_rate, allocation.draft_length), axis=-1) / duration_s
+
+
+@pytest.mark.parametrize("scenario", ["mobile", "measured"])
+def test_the_clairvoyant_s_round_is_better_than_any_other_controller_s(scenario: str) -> None:
+    view = simulator(make_config(scenario), 24, rounds=3).true_view()
+    value = {}
+    for name in ("clairvoyant", "heterogeneous", "robust", "uniform"):
+        played = simulator(make_config(scenario), 24, rounds=3)
+        decision = make_controller(name, "llama2").act(view)
+        value[name] = true_goodput(view, decision, played.step(decision).latency_s)
+    for name in ("heterogeneous", "robust", "uniform"):
+        # Cells of the path and of the simulator's uploads differ by a few per cent of a single upload.
+        assert np.all(value["clairvoyant"] > 0.97 * value[name])
+        assert value["clairvoyant"].mean() > 1.1 * value[name].mean()
+
+
+def test_the_clairvoyant_is_not_below_the_optimum_for_the_rates_that_its_uploads_find() -> None:
+    view = simulator(make_config("mobile"), 24, rounds=3).true_view()
+    config, found = view.config, make_controller("clairvoyant", "llama2").act(view)
+    path = RatePath.sampled(lambda t: view.spectral_efficiency_at(view.time_s + t), 0.0076, 1000)
+
+    def value(length: FloatArray) -> FloatArray:
+        load = length * (config.payload_bits / config.bandwidth_hz)
+        latency_s, _ = equalize_on_path(path, load, length * view.drafting_latency_s)
+        return true_goodput(view, Allocation(length, found.bandwidth_share), latency_s + config.verification_latency_s)
+
+    rate = view.observed_spectral_efficiency
+    for _ in range(4):
+        problem = RoundProblem.from_view(view, acceptance_rate=view.acceptance_rate, spectral_efficiency=rate)
+        length = solve_heterogeneous(problem).allocation.draft_length
+        assert np.all(value(found.draft_length) > 0.999 * value(length))
+        rate = view.spectral_efficiency_at_upload(length)
 
 
 def test_p2p_serves_one_user_and_centralized_uploads_nothing() -> None:

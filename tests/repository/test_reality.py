@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from multispin_train.reality import drifting_rates as simulated
 from multispin_train.reality import prefixes, published
 from multispin_train.reality.analysis import analyse
 from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_rates
@@ -23,8 +22,6 @@ SMALL = {"num_users": 3, "episode_rounds": 4}
 
 @pytest.fixture(autouse=True)
 def short_simulations(monkeypatch):
-    monkeypatch.setattr(simulated, "_MODEL_USERS", 50)
-    monkeypatch.setattr(simulated, "_MODEL_ROUNDS", 10)
     monkeypatch.setattr(prefixes, "_MODEL_TEXTS", 200)
 
 
@@ -58,7 +55,7 @@ def test_the_fit_recovers_a_known_drift_under_noise(share, tokens, std):
     # The rate that drifts from token to token is the very law of these texts.
     prefixes = analysis.prefixes
     np.testing.assert_allclose(prefixes.drifting_anywhere, prefixes.anywhere.value, rtol=0.12)
-    assert abs(prefixes.errors["token by token"].value[7]) < 0.1
+    assert abs(prefixes.errors["mobile"].value[7]) < 0.1
     assert prefixes.first.value[7] < prefixes.anywhere.value[0]
 
 
@@ -121,8 +118,7 @@ def test_eq_12_is_right_where_acceptance_is_independent():
     for name in ("one rate", "task's rate", "request's rate"):
         np.testing.assert_allclose(prefixes.models[name], expected)
         np.testing.assert_allclose(prefixes.errors[name].value, 0.0, atol=1e-9)
-    for name in ("mobile", "mobile, fitted spread", "token by token"):
-        np.testing.assert_allclose(prefixes.models[name], expected, rtol=0.01)
+    np.testing.assert_allclose(prefixes.models["mobile"], expected, rtol=0.01)
 
 
 # The command

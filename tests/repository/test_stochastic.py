@@ -6,6 +6,7 @@ from multispin_baselines import aged, make_controller
 from multispin_baselines.aged import amplitude_below, expected_round_s, rate_quantile
 from multispin_baselines.beliefs import acceptance_belief, acceptance_powers, expected_log_tokens, tokens_per_round
 from multispin_baselines.stochastic import LongRun, Stochastic, long_run_price, long_run_worth
+from scipy import special
 
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
 from multispin_env.core.equations import expected_tokens
@@ -97,7 +98,7 @@ def test_amplitudes_are_rician() -> None:
 
 @pytest.mark.parametrize("quantile", [0.05, 0.3])
 def test_the_rate_s_quantile_is_that_of_the_rate_at_upload(quantile: float) -> None:
-    view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
+    view = simulator(make_config("mobile", config={"channel": {"shadowing_std_db": 0.0}}), 1000).true_view()
     lengths = np.full(view.drafting_latency_s.shape, 8)
     low = rate_quantile(view, lengths * view.drafting_latency_s, quantile)
     below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
@@ -107,7 +108,7 @@ def test_the_rate_s_quantile_is_that_of_the_rate_at_upload(quantile: float) -> N
 @pytest.mark.parametrize("pair", PAPER_PAIRS)
 def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     # Equal observed worlds, different futures: the fading from one state is drawn anew in every lane.
-    lanes, cut_s = 3000, 5.0
+    lanes, cut_s = 3000, 1.0
     config = make_config("mobile", pair, {"num_users": 6})
     sample = simulator(config, 1, rounds=2)
     view = sample.view()
@@ -115,7 +116,7 @@ def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     expected_s = expected_round_s(view, allocation, np.linspace(0.01, cut_s, 5000))
     rng = np.random.default_rng(3)
     delay_s = allocation.draft_length * view.drafting_latency_s
-    correlation = np.exp(-delay_s / config.channel.fading_correlation_time_s)
+    correlation = special.j0(2.0 * np.pi * view.doppler_hz * delay_s)
     mean_snr = np.expm1(np.log(2.0) * view.long_term_spectral_efficiency)
     amplitude = np.sqrt(np.expm1(np.log(2.0) * view.observed_spectral_efficiency) / mean_snr)
     noise = rng.standard_normal((2, lanes, 6)) * np.sqrt(0.5 * (1.0 - correlation**2))
@@ -225,7 +226,7 @@ def test_in_requests_the_long_run_beats_the_optimum_of_each_round_that_knows_the
 
 @pytest.mark.parametrize("users", [1, 5])
 def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
-    config = make_config("mobile", config={"num_users": users, "channel": {"fading_correlation_time_s": 1000.0}})
+    config = make_config("mobile", config={"num_users": users, "channel": {"speeds_m_s": [0.0, 1e-4]}})
     view = simulator(config, 16).view()
     for controller in (Stochastic(), LongRun()):
         decided = controller.act(view)

@@ -12,11 +12,11 @@ from multispin_env.core.equations import LN_2, FloatArray
 from multispin_env.core.records import Float32Array, PlaceArray
 
 # The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before, or at the
-# long-term one if that is less. It is no longer than a quarter of a Doppler period, unless it is then a smaller part of
+# long-term one if that is less. It is no longer than a sixth of a Doppler period, unless it is then a smaller part of
 # the upload at the long-term rate, and of the time in which shadowing decorrelates, than these. Then total goodput is
 # within 1 % of a fine integration from 0 to 10 m/s.
 _FIRST_CELL = 1.2
-_CELLS_PER_DOPPLER_PERIOD = 4.0
+_CELLS_PER_DOPPLER_PERIOD = 6.0
 _CELLS_OF_LONG_TERM = 48.0
 _CELLS_OF_SHADOWING = 64.0
 # Shadowing is looked up once in a group of cells.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def terminal_report(protocol: Protocol, summaries: Sequence[Summary]) -> Table:
             summary.goodput_tok_s.text(digits),
             summary.gain.text(1, scale=100.0, sign=True) if summary.gain else "-",
             f"{100.0 * summary.of_clairvoyant.value:.1f}" if summary.of_clairvoyant else "-",
-            f"{summary.decision_us:.0f}",
+            _decision_time(summary.decision_us),
         ]
         for summary in summaries
     ]
@@ -139,7 +140,7 @@ def _cells(summary: Summary) -> tuple[str, ...]:
         summary.goodput_tok_s.text(),
         summary.of_clairvoyant.text(scale=100.0) if summary.of_clairvoyant else "-",
         summary.gain.text(scale=100.0, sign=True) if summary.gain else "-",
-        f"{summary.decision_us:.0f}",
+        _decision_time(summary.decision_us),
         f"{summary.jain_index:.3f}",
     )
 
@@ -179,3 +180,7 @@ def _picture(path: Path, protocol: Protocol, rows: Sequence[Row], summaries: Seq
     axes.set_xlabel("sum goodput, tokens per second (dots: seeds; bars: interquartile mean, 95 % interval)", fontsize=8)
     axes.set_title(f"{protocol.scenario} / {protocol.model_pair}, {protocol.system().num_users} users")
     save(figure, path)
+
+
+def _decision_time(microseconds: float) -> str:
+    return "-" if math.isnan(microseconds) else f"{microseconds:.0f}"

@@ -72,7 +72,7 @@ def _prefix_picture(path: Path, analysis: Analysis) -> None:
     for name, curve, mark in (("as played", prefixes.played, "o"), ("from any position", prefixes.anywhere, "s")):
         errors = np.abs(np.stack([curve.low, curve.high]) - curve.value)
         left.errorbar(DRAFT_LENGTHS, curve.value, yerr=errors, fmt=mark, color="black", markersize=3, label=name)
-    for ink, (name, error) in zip(INKS, prefixes.errors.items(), strict=True):
+    for ink, (name, error) in zip(INKS, prefixes.errors.items(), strict=False):
         left.plot(DRAFT_LENGTHS, prefixes.models[name], color=ink)
         right.fill_between(DRAFT_LENGTHS, 100.0 * error.low, 100.0 * error.high, color=ink, alpha=0.12, linewidth=0)
         right.plot(DRAFT_LENGTHS, 100.0 * error.value, color=ink, label=name)
