@@ -152,6 +152,6 @@ def _moves(view: TrueView, path: RatePath, plan: Plan) -> IntArray:
 
 
 def _verification_s(view: TrueView, length: IntArray) -> FloatArray:
-    config = view.config
-    tokens_s = token_verification_s(length, config.verification_per_token_s, config.verification_free_tokens)
+    config, num_tokens = view.config, np.sum(length + 1, axis=-1)
+    tokens_s = token_verification_s(num_tokens, config.verification_per_token_s, config.verification_free_tokens)
     return config.verification_latency_s + tokens_s

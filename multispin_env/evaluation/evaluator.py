@@ -111,7 +111,7 @@ def evaluate(
         seeds: How many seeds, from ``FIRST_EVALUATION_SEED`` on, or the seeds themselves.
         name: What the agent is called; otherwise its ``name``, a function's name, or its class's.
         env_kwargs: Further arguments of the environment that the agent was trained in, such as
-            ``{"bandwidth": "optimal"}``: they say what its actions mean. Controllers need none.
+            ``{"action": "lengths"}``: they say what its actions mean. Controllers need none.
         normalize: Applied to the observations before the agent sees them, for instance ``normalize_obs`` of the
             ``VecNormalize`` that it was trained under.
         deterministic: Passed on to ``predict``.

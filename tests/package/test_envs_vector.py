@@ -348,14 +348,15 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_actions_are_encoded_and_decoded_lane_by_lane(lanes):
     envs: Any = gym.make_vec(HETEROGENEOUS, lanes, config=SMALL).unwrapped
-    scalar: Any = gym.make(HETEROGENEOUS, config=SMALL).unwrapped
+    scalars: list[Any] = [gym.make(HETEROGENEOUS, config=SMALL).unwrapped for _ in range(lanes)]
     envs.reset(seed=0)
-    scalar.reset(seed=0)
+    for lane, scalar in enumerate(scalars):
+        scalar.reset(seed=lane)
     for actions in random_actions(envs, 5):
         allocation = envs.decode_action(actions)
         encoded = envs.encode_action(allocation)
         assert envs.action_space.contains(encoded)
-        for lane in range(lanes):
+        for lane, scalar in enumerate(scalars):
             own = scalar.decode_action(actions[lane])
             np.testing.assert_array_equal(allocation.draft_length[lane], own.draft_length)
             np.testing.assert_array_equal(allocation.bandwidth_share[lane], own.bandwidth_share)

@@ -10,12 +10,13 @@ import pytest
 from gymnasium.spaces import Box
 
 from multispin_env import Allocation, make_config
+from multispin_env.envs.actions import make_action_codec
 from multispin_env.evaluation import FIRST_EVALUATION_SEED, Controller, evaluate, reference
 from multispin_env.evaluation.reference import NoReferenceError, ReferenceResults, load_reference, world_probe
 
 SMALL = {"num_users": 3, "episode_rounds": 6, "max_draft_length": 10}
-# Of 1 to 10, a draft length of 8 is the bin around .5; equal logits are equal shares.
-EIGHT = np.array([0.5, 0.5, 0.5, 0.0, 0.0, 0.0], dtype=np.float32)
+# Of 1 to 10, a draft length of 8 is the bin around .78.
+EIGHT = np.array([0.78, 0.78, 0.78, 0.0, 0.0, 0.0], dtype=np.float32)
 
 
 def small(agent, **changes):
@@ -29,7 +30,9 @@ def equal_shares(view, length=8):
 
 class ActsOnly:
     def act(self, view):
-        return equal_shares(view)
+        num_envs, users = view.drafting_latency_s.shape
+        actions = np.tile(np.repeat(EIGHT[[0, -1]], users), (num_envs, 1))
+        return make_action_codec("direct", view.config).decode(actions, view)
 
 
 class Predicts:
@@ -110,7 +113,7 @@ def test_seeds_are_a_number_from_the_first_on_or_the_seeds_themselves():
 
 
 def test_an_agent_acts_in_the_environment_that_it_was_trained_in():
-    lengths = small(lambda observations: np.full((len(observations), 3), 0.5), env_kwargs={"bandwidth": "optimal"})
+    lengths = small(lambda observations: np.full((len(observations), 3), 0.5), env_kwargs={"action": "lengths"})
     assert lengths.goodput_tok_s != small(ActsOnly()).goodput_tok_s
     with pytest.raises(ValueError, match="env_kwargs must not have scenario"):
         small(lambda observations: observations, env_kwargs={"scenario": "paper"})

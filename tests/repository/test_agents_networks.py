@@ -16,7 +16,7 @@ from multispin_agents.sb3_policies import ActionCritics, AllocationPolicy, Squas
 from multispin_baselines import make_controller
 from stable_baselines3 import PPO
 
-from multispin_env import ConfigError, Simulator, SystemConfig, make_config
+from multispin_env import Simulator, SystemConfig, make_config
 from multispin_env.core import RoundView
 from multispin_env.envs.actions import make_action_codec
 from multispin_env.envs.observations import ObservationCodec
@@ -275,17 +275,7 @@ def test_imitation_brings_the_actions_near_the_teacher_s() -> None:
     assert error() < 0.8 * before
 
 
-# Policies of the former world, whose fading the configuration no longer knows; those of the new one are still to come.
-FORMER = pytest.mark.xfail(raises=ConfigError, strict=True)
-
-
-@pytest.mark.parametrize(
-    "folder",
-    [
-        pytest.param(card.parent, marks=() if card.parent.name.startswith("requests-") else FORMER, id=card.parent.name)
-        for card in sorted(SHIPPED.glob("*/card.json"))
-    ],
-)
+@pytest.mark.parametrize("folder", sorted(card.parent for card in SHIPPED.glob("*/card.json")), ids=lambda at: at.name)
 def test_shipped_policies_beat_the_paper_s_controller_on_unseen_seeds(folder: Path) -> None:
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     policy = LearnedController.load(folder.name)

@@ -54,7 +54,7 @@ class Protocol(CheckedOptions):
             stable-baselines3 or sb3-contrib saved (FILE.zip, or as in PPO:FILE.zip where the algorithm cannot be
             told), which need --trust. Each is called after its folder or file.
         config: Changed fields of SystemConfig.
-        env_kwargs: Arguments of the environment that the zips were trained in, such as {"bandwidth": "optimal"}; they
+        env_kwargs: Arguments of the environment that the zips were trained in, such as {"action": "lengths"}; they
             say what their actions mean.
         vec_normalize: The file that VecNormalize.save wrote, if the zips were trained under one; needs --trust.
         trust: Load zips and statistics of stable-baselines3. They hold pickled Python objects, and loading them runs
