@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from multispin_agents.networks import Actor, NetworkConfig
-from multispin_agents.policy import SHIPPED, LearnedController, find_policy
+from multispin_agents.policy import LearnedController, find_policy
 from multispin_agents.tensors import read_state, write_state
 
 from multispin_env import Simulator, make_config
@@ -52,13 +53,16 @@ def refused(path: Path, *names: str) -> str:
 def test_a_bare_name_is_a_shipped_policy_whatever_lies_in_the_working_directory(
     policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shipped = policy.parent / "package"
+    monkeypatch.setattr("multispin_agents.policy.SHIPPED", shipped)
+    shutil.copytree(policy, shipped / "theirs")
     monkeypatch.chdir(policy.parent)
-    policy.rename(policy.parent / "mobile-llama2")
-    assert find_policy("mobile-llama2") == SHIPPED / "mobile-llama2"
-    for path in ("./mobile-llama2", str(policy.parent / "mobile-llama2"), Path("mobile-llama2")):
-        assert find_policy(path) == policy.parent / "mobile-llama2"
-    (policy.parent / "mobile-llama2").rename(policy)
-    with pytest.raises(FileNotFoundError, match=r"no policy is called 'mine': .*mobile-llama2.*as in \./mine"):
+    policy.rename(policy.parent / "theirs")
+    assert find_policy("theirs") == shipped / "theirs"
+    for path in ("./theirs", str(policy.parent / "theirs"), Path("theirs")):
+        assert find_policy(path) == policy.parent / "theirs"
+    (policy.parent / "theirs").rename(policy)
+    with pytest.raises(FileNotFoundError, match=r"no policy is called 'mine': .* are theirs; .*as in \./mine"):
         find_policy("mine")
     for nothing in ("", ".", "..", "./none", "policies/"):
         with pytest.raises(FileNotFoundError, match="the shipped policies are "):
@@ -99,7 +103,12 @@ def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
     [
         (lambda card: [], "a card must be an object"),
         (lambda card: None, "a card must be an object"),
-        (lambda card: {"network": card["network"]}, "needs a value for: action, system"),
+        (lambda card: {name: card[name] for name in ("network", "features")}, "needs a value for: action, system"),
+        (
+            lambda card: {name: card[name] for name in card if name != "features"},
+            "features, .* got None; .*trained anew",
+        ),
+        (changed("features", ["drafting_latency_s"]), "features, .* must be .*, got .*trained anew"),
         (changed("network", None), "network must be an object, got None"),
         (changed("network", ["equivariant"]), "network must be an object"),
         (changed("network", {}), "needs a value for: network, num_users"),
@@ -111,7 +120,7 @@ def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (lambda card: changed("network", {**card["network"], "width": 10**18})(card), r"width must be an integer"),
         (lambda card: changed("network", {**card["network"], "memory": True})(card), "memory must be an integer"),
         (lambda card: changed("network", {**card["network"], "tokens_high": 1.5})(card), "tokens_high must be"),
-        (changed("action", "mine"), "action must be one of 'direct', 'residual', got 'mine'"),
+        (changed("action", "mine"), "action must be one of 'direct', 'lengths', 'residual', got 'mine'"),
         (changed("action", ["direct"]), "action must be one of"),
         (changed("system", {}), "needs a value for"),
         (changed("system", 7), "SystemConfig must be"),

@@ -11,6 +11,8 @@ from typing import cast
 
 import numpy as np
 import pytest
+from multispin_agents.networks import Actor, NetworkConfig
+from multispin_agents.policy import LearnedController
 from multispin_baselines import REFERENCE_CONTROLLERS
 from multispin_train.benchmark.command import benchmark
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
@@ -19,6 +21,7 @@ from multispin_train.cli import main
 from multispin_train.display import CommandProgress
 from rich.console import Console
 
+from multispin_env import make_config
 from multispin_env.evaluation import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.rollout import play
 
@@ -28,6 +31,15 @@ SMALL = {"num_users": 3, "episode_rounds": 5}
 def protocol(**changes: object) -> Protocol:
     values = {"scenario": "mobile", "model_pair": "llama2", "seeds": 2, "config": SMALL, **changes}
     return Protocol(**values)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    """A policy that has learned nothing, in a folder called ``mine``."""
+    config = make_config("mobile", config=SMALL)
+    made = LearnedController("mine", Actor(NetworkConfig.of("equivariant", 8, config)), "residual", config)
+    made.save(tmp_path / "policies" / "mine", {})
+    return str(tmp_path / "policies" / "mine")
 
 
 def untimed(rows: list) -> list:
@@ -106,27 +118,28 @@ def test_ratios_are_paired_by_seed(tmp_path: Path) -> None:
     assert fixed.of_clairvoyant is None
 
 
-def test_a_finished_folder_is_extended_and_nothing_is_played_twice(tmp_path: Path) -> None:
+def test_a_finished_folder_is_extended_and_nothing_is_played_twice(policy: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
     first = protocol(controllers=("fixed", "heterogeneous"))
-    before = run_benchmark(first, first.open_folder(tmp_path))
-    more = protocol(seeds=3, controllers=("uniform", "heterogeneous"), policies=("mobile-llama2-any-users",))
-    after = run_benchmark(more, more.open_folder(tmp_path))
+    before = run_benchmark(first, first.open_folder(run))
+    more = protocol(seeds=3, controllers=("uniform", "heterogeneous"), policies=(policy,))
+    after = run_benchmark(more, more.open_folder(run))
     seeds = {
         name: [row.seed - FIRST_EVALUATION_SEED for row in after if row.controller == name]
-        for name in ("fixed", "uniform", "heterogeneous", "mobile-llama2-any-users")
+        for name in ("fixed", "uniform", "heterogeneous", "mine")
     }
     assert seeds == {
         "fixed": [0, 1],
         "uniform": [0, 1, 2],
         "heterogeneous": [0, 1, 2],
-        "mobile-llama2-any-users": [0, 1, 2],
+        "mine": [0, 1, 2],
     }
     # To the microseconds that their decisions took: they were not played again.
     assert set(before) < set(after)
     # In the order of tables, and whoever is asked for less gets everything that is there.
     assert list(dict.fromkeys(row.controller for row in after)) == list(seeds)
-    assert run_benchmark(first, first.open_folder(tmp_path)) == after
-    assert set(json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["players"]) == set(seeds)
+    assert run_benchmark(first, first.open_folder(run)) == after
+    assert set(json.loads((run / "manifest.json").read_text(encoding="utf-8"))["players"]) == set(seeds)
     fixed, uniform, *_ = summarise(after)
     assert (fixed.seeds, uniform.seeds) == (2, 3)
     paired = [a.goodput_tok_s / b.goodput_tok_s - 1.0 for a, b in zip(after[:2], after[5:7], strict=True)]
@@ -210,9 +223,9 @@ def test_into_a_pipe_a_long_task_says_about_every_minute_how_far_it_is() -> None
     assert said[-1].endswith("0:02:40 0.5/s")  # what an earlier run did is not in the rate
 
 
-def test_warnings_come_once_and_in_one_line(tmp_path: Path) -> None:
+def test_warnings_come_once_and_in_one_line(policy: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "multispin_train", "benchmark", "--seeds", "20", "--controllers", "fixed"]
-    command += ["--policy", "mobile-llama2-any-users", "--config", '{"episode_rounds": 2, "bandwidth_hz": 5e6}']
+    command += ["--policy", policy, "--config", '{"episode_rounds": 2, "bandwidth_hz": 5e6}']
     done = subprocess.run([*command, "--output", str(tmp_path / "run")], capture_output=True, text=True, check=True)
-    assert done.stderr.startswith("warning: policy 'mobile-llama2-any-users' was trained on another system")
+    assert done.stderr.startswith("warning: policy 'mine' was trained on another system")
     assert done.stderr.count("\n") == 1

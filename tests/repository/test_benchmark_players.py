@@ -182,7 +182,7 @@ def test_statistics_need_trust_too_and_are_applied(small_env: gym.Env, tmp_path:
 def test_zips_that_cannot_play_here_are_refused(small_env: gym.Env, tmp_path: Path) -> None:
     zipped = tmp_path / "mine.zip"
     model_of("PPO", small_env).save(zipped)
-    with pytest.raises(ValueError, match=r"mine was trained on observations of shape \(27,\), here they are \(36,\)"):
+    with pytest.raises(ValueError, match=r"mine was trained on observations of shape \(33,\), here they are \(44,\)"):
         protocol(policies=(str(zipped),), trust=True, config={**SMALL, "num_users": 4})
     with pytest.raises(ValueError, match="does not load as a SAC"):
         protocol(policies=(f"SAC:{zipped}",), trust=True)

@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from multispin_agents.networks import Actor, NetworkConfig
+from multispin_agents.policy import LearnedController
 from multispin_train import chat as command
 from multispin_train.chat import ACCEPTED, BONUS, CORRECTION, STYLES, Chat, Conversation, converse, rounds
 from rich.console import Console
 
-from multispin_env import Simulator
+from multispin_env import Simulator, make_config
 from multispin_env.core.requests import GenerationState
 
 pytestmark = pytest.mark.live
@@ -133,10 +135,13 @@ def test_an_interrupted_chat_ends_with_its_last_screen(monkeypatch):
     assert "round 1 of 6" in screen.file.getvalue()
 
 
-def test_a_shipped_policy_decides():
-    with pytest.warns(UserWarning, match="'mobile-llama2' was trained on another system"):
-        conversation = played(policy="mobile-llama2")
-    assert conversation.title.startswith("mobile-llama2: ")
+def test_a_policy_decides(tmp_path):
+    config = make_config("mobile")
+    made = LearnedController("mine", Actor(NetworkConfig.of("equivariant", 8, config)), "residual", config)
+    made.save(tmp_path / "mine", {})
+    with pytest.warns(UserWarning, match="'mine' was trained on another system"):
+        conversation = played(policy=str(tmp_path / "mine"))
+    assert conversation.title.startswith("mine: ")
     assert conversation.played == 6
 
 

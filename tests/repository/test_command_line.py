@@ -91,7 +91,10 @@ def test_the_list_of_commands_and_the_benchmark_import_no_learning_library() -> 
             ["batch_size must be an integer", "got 1"],
         ),
         (["fit", "--agent", "dqn", "--output", "new"], ["agent must be one of", "'dqn'"]),
-        (["fit", "--action", "none", "--output", "new"], ["action must be one of direct, residual", "'none'"]),
+        (
+            ["fit", "--action", "none", "--output", "new"],
+            ["action must be one of 'direct', 'lengths', 'residual'", "'none'"],
+        ),
         (["fit", "--network", "cnn", "--output", "new"], ["network must be one of equivariant, mlp", "'cnn'"]),
         (["fit", "--teacher", "me", "--output", "new"], ["teacher must be one of none, ", "'me'"]),
         (["search", "--trials", "0", "--output", "new"], ["trials must be an integer in [1, ", "got 0"]),

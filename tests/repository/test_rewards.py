@@ -1,6 +1,7 @@
 """The mean of the reward `time-priced` orders the reference controllers as their goodput does."""
 
 from itertools import combinations
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,15 +15,15 @@ NOISE = 2.0
 
 def played(name: str, world: dict[str, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tokens, seconds and mean reward of an episode, of every seed."""
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "multispin_env/Heterogeneous-v0", SEEDS, reward="time-priced", config={"episode_rounds": ROUNDS}, **world
     ).unwrapped
     envs.reset(seed=0)
     controller = make_controller(name, "llama2")
-    controller.begin(SEEDS)
+    controller.reset(SEEDS)
     rewards = np.zeros(SEEDS)
     for _ in range(ROUNDS):
-        view = envs.true_round_view() if controller.sees_truth else envs.round_view()
+        view = envs.true_round_view() if controller.privileged else envs.round_view()
         _, reward, _, _, info = envs.step_allocation(controller.act(view))
         rewards += reward / ROUNDS
     return info["episode_tokens"], info["episode_seconds"], rewards
