@@ -1,6 +1,7 @@
 """Actions: what they mean, both ways, and what is refused."""
 
 import re
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -221,7 +222,7 @@ def test_an_untrained_gaussian_policy_earns_a_third_of_what_zeros_earn(world, ki
 @pytest.mark.parametrize("model_pair", MODEL_PAIRS)
 @pytest.mark.parametrize("users", [5, 20, 40])
 def test_the_best_allocation_within_direct_reach_is_as_good_as_the_optimum(model_pair, users):
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "multispin_env/Heterogeneous-v0", 128, scenario="paper", model_pair=model_pair, config={"num_users": users}
     ).unwrapped
     envs.reset(seed=0)
@@ -252,6 +253,8 @@ def test_step_allocation_plays_any_allocation_exactly(kind, action):
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_step_is_the_step_of_the_allocation_it_decodes_to(action, mode):
     made = {"action": action, "scenario": "mobile", "config": {"episode_rounds": 3}, "autoreset_mode": mode}
+    ours: Any
+    theirs: Any
     ours, theirs = (gym.make_vec("multispin_env/Heterogeneous-v0", 2, **made).unwrapped for _ in range(2))
     ours.reset(seed=0)
     theirs.reset(seed=0)
@@ -266,7 +269,7 @@ def test_a_step_is_the_step_of_the_allocation_it_decodes_to(action, mode):
 
 
 def test_step_allocation_needs_a_reset_and_a_round_to_play():
-    env = gym.make("multispin_env/Heterogeneous-v0", config={"episode_rounds": 1, "num_users": 3}).unwrapped
+    env: Any = gym.make("multispin_env/Heterogeneous-v0", config={"episode_rounds": 1, "num_users": 3}).unwrapped
     allocation = Allocation(np.ones(3, dtype=np.int64), np.full(3, 1.0 / 3.0))
     for use in (env.step_allocation, env.encode_action):
         with pytest.raises(ResetNeeded, match=f"{use.__name__} was called before the first reset"):

@@ -1,5 +1,7 @@
 """Rewards, and the episode's figures in info."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ ROUNDS = 4
 
 @pytest.mark.parametrize("reward", REWARDS)
 def test_a_reward_is_what_it_is_documented_to_be(world, reward):
-    env = gym.make(ID, reward=reward, **world)
+    env: Any = gym.make(ID, reward=reward, **world)
     env.reset(seed=0)
     config = env.unwrapped.config
     average, price = average_round(config), time_price(config)
@@ -42,7 +44,7 @@ def totals(infos):
 
 @pytest.mark.parametrize("how", ["step", "step_allocation"])
 def test_info_holds_the_episode_so_far_and_at_its_end_the_figure_of_merit(how):
-    env = gym.make(ID, scenario="mobile", config={"episode_rounds": ROUNDS}).unwrapped
+    env: Any = gym.make(ID, scenario="mobile", config={"episode_rounds": ROUNDS}).unwrapped
     for seed in range(2):
         _, first = env.reset(seed=seed)
         assert first["episode_tokens"] == first["episode_seconds"] == first["episode_goodput"] == 0.0

@@ -1,6 +1,7 @@
 """The long-run reward, and kinds of action in training."""
 
 from contextlib import closing
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +23,7 @@ LANES, USERS = 3, 4
 SMALL = {"num_users": USERS, "episode_rounds": 5}
 
 
-def vector_env(**options: object) -> gym.vector.VectorEnv:
+def vector_env(**options: object) -> Any:
     return gym.make_vec(ID, num_envs=LANES, **{"scenario": "mobile", "config": SMALL, **options})
 
 

@@ -17,10 +17,12 @@ def learning(
     scenario: str = "mobile",
     model_pair: str = "llama2",
 ) -> None:
-    """Shows what standard agents learn with stable-baselines3 alone.
+    """Shows what standard agents learn.
 
-    Writes results.csv, an evaluation of the mean action a line, and learning.png. Run again with the same arguments to
-    go on after an interruption.
+    With stable-baselines3 alone. Writes results.csv, an evaluation of the mean action a line, and learning.png. Run
+    again with the same arguments to go on after an interruption.
+
+    Example: multispin learning --scenario mobile --output runs/learning
 
     Args:
         output: Folder for the results.
