@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,7 @@ class NetworkConfig(Checked):
         """
         if size < NUM_FEATURES or size % NUM_FEATURES:
             raise ValueError(f"observations must have {NUM_FEATURES} numbers a user, got {size} numbers")
-        units = {field.name: field.default for field in (*fields(RequestConfig), *fields(SystemConfig))}
+        units: dict[str, Any] = {field.name: field.default for field in (*fields(RequestConfig), *fields(SystemConfig))}
         return cls("equivariant", size // NUM_FEATURES, 32, units["tokens_high"], units["max_draft_length"])
 
 

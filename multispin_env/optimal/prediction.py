@@ -46,7 +46,7 @@ def predicted_spectral_efficiency(view: RoundView, delay_s: ArrayLike) -> FloatA
     if view.csi == EXACT:
         return observed
     if view.doppler_known:
-        remembered = np.square(special.j0(2.0 * np.pi * view.doppler_hz * delay_s))
+        remembered = np.square(special.j0(2.0 * np.pi * np.multiply(view.doppler_hz, delay_s)))
         return remembered * observed + (1.0 - remembered) * view.long_term_spectral_efficiency
     last = view.last_upload_spectral_efficiency
     return np.where(last > 0.0, (1.0 - _LAST_UPLOAD_WEIGHT) * observed + _LAST_UPLOAD_WEIGHT * last, observed)

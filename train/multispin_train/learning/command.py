@@ -6,7 +6,7 @@ from pathlib import Path
 
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_train.learning.agents import RECIPES
-from multispin_train.learning.runs import EVALUATION_EPISODES, EVALUATION_SEED, LearningRow, learn
+from multispin_train.learning.runs import EVALUATION_EPISODES, EVALUATION_SEED, REFERENCE, LearningRow, learn
 
 
 def learning(
@@ -17,9 +17,10 @@ def learning(
     scenario: str = "mobile",
     model_pair: str = "llama2",
 ) -> None:
-    """Shows what standard agents learn with stable-baselines3 alone.
+    """Shows what standard agents learn.
 
-    Writes results.csv, an evaluation of the mean action a line, and learning.png. Run again with the same arguments to
+    Trains agents of stable-baselines3 as a user would write them, one after the other on one core. Writes results.csv,
+    an evaluation of the mean action a line, and learning.png. Run again with the same arguments to
     go on after an interruption.
 
     Args:
@@ -43,5 +44,11 @@ def learning(
         "recipes": {name: recipe.facts() for name, recipe in RECIPES.items()},
         "evaluation": [EVALUATION_SEED, EVALUATION_EPISODES],
     }
-    folder = ResultsFolder(output, manifest, LearningRow)
+    folder = ResultsFolder(
+        output,
+        manifest,
+        LearningRow,
+        unique=("agent", "seed", "timesteps"),
+        allowed={"agent": (REFERENCE, *RECIPES)},
+    )
     learn(folder, agents, seeds, world, lambda line: print(line, flush=True))

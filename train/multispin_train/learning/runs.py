@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -54,7 +55,7 @@ def learn(
     folder: ResultsFolder[LearningRow],
     names: tuple[str, ...],
     seeds: int,
-    world: dict[str, str],
+    world: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> list[LearningRow]:
     """Trains what the folder lacks, an agent after the other; returns all evaluations.
@@ -84,7 +85,7 @@ def _train(
     name: str,
     recipe: Recipe,
     seed: int,
-    world: dict[str, str],
+    world: Mapping[str, Any],
     reference: NDArray[np.float64],
     say: Callable[[str], None],
 ) -> list[LearningRow]:
@@ -132,14 +133,14 @@ class _Observer(BaseCallback):
         return True
 
 
-def _evaluation_env(world: dict[str, str], action: str = "direct") -> tuple[MultiSpinVectorEnv, NDArray[np.float32]]:
+def _evaluation_env(world: Mapping[str, Any], action: str = "direct") -> tuple[MultiSpinVectorEnv, NDArray[np.float32]]:
     env = gym.make_vec(ENV_ID, num_envs=EVALUATION_EPISODES, action=action, **world).unwrapped
     assert isinstance(env, MultiSpinVectorEnv)
     observations, _ = env.reset(seed=EVALUATION_SEED)
     return env, observations
 
 
-def _reference_goodput(world: dict[str, str]) -> NDArray[np.float64]:
+def _reference_goodput(world: Mapping[str, Any]) -> NDArray[np.float64]:
     env, _ = _evaluation_env(world)
     controller = make_controller(REFERENCE, world["model_pair"])
     for _ in range(env.config.episode_rounds):
@@ -147,10 +148,10 @@ def _reference_goodput(world: dict[str, str]) -> NDArray[np.float64]:
     return np.asarray(info["episode_goodput"])
 
 
-def _agent_goodput(agent: PPO, recipe: Recipe, world: dict[str, str]) -> NDArray[np.float64]:
+def _agent_goodput(agent: PPO, recipe: Recipe, world: Mapping[str, Any]) -> NDArray[np.float64]:
     env, observations = _evaluation_env(world, recipe.action)
     for _ in range(env.config.episode_rounds):
-        actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
+        actions, _ = agent.predict(observations, deterministic=True)
         observations, _, _, _, info = env.step(actions)
     return np.asarray(info["episode_goodput"])
 
