@@ -48,13 +48,15 @@ class TraceChannel(Channel):
     def upload_s(self, start_s: FloatArray, bits: FloatArray, bandwidth_hz: FloatArray) -> FloatArray:
         """See :class:`Channel`."""
         place_s = self._start_s + start_s
-        rounds, sent = np.divmod(self._sent_until(place_s) + bits / bandwidth_hz, self._sent[-1])
+        bits_per_hz = bits / bandwidth_hz
+        rounds, sent = np.divmod(self._sent_until(place_s) + bits_per_hz, self._sent[-1])
         # Sent after the first edge that has as much, and before the one ahead of it.
         after = np.clip(np.searchsorted(self._sent, sent), 1, len(self._rate))
         with np.errstate(divide="ignore", invalid="ignore"):
             part_s = np.where(sent > 0.0, (sent - self._sent[after - 1]) / self._rate[after - 1], 0.0)
         end_s = rounds * self._edge_s[-1] + self._edge_s[after - 1] + part_s
-        return np.clip(end_s - place_s, 0.0, LONGEST_UPLOAD_S)
+        # Rounding leaves nothing of the shortest uploads; none is faster than the highest rate.
+        return np.clip(end_s - place_s, bits_per_hz / self._rate.max(), LONGEST_UPLOAD_S)
 
     def spectral_efficiency_at(self, time_s: ArrayLike, environments: IntArray) -> FloatArray:
         """See :class:`Channel`."""
