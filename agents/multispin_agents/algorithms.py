@@ -24,7 +24,7 @@ from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
 from multispin_env.envs.checks import check_choice
 from multispin_env.files import read_text
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 
 # Sections and their values; whatever stands for a value is refused later, by its name.
 _DEEPEST = 4

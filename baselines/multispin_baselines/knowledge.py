@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
+from multispin_baselines.aged import rate_quantile
 from multispin_baselines.beliefs import acceptance_belief
 from multispin_env import Allocation, ConfigError, RoundView
 from multispin_env.config.validation import check_number, shown
 from multispin_env.core import TrueView
-from multispin_env.core.equations import LN_2, FloatArray, expected_tokens, goodput, spectral_efficiency
+from multispin_env.core.equations import FloatArray, expected_tokens, goodput
 from multispin_env.evaluation.controller import Controller
 from multispin_env.files import read_json
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, solve_heterogeneous
@@ -109,27 +109,11 @@ class Robust(Controller):
             return hopeful.allocation
         delay_s = hopeful.allocation.draft_length * view.drafting_latency_s
         cautious = RoundProblem.from_view(
-            view, acceptance_rate=acceptance, spectral_efficiency=self._rate_quantile(view, delay_s)
+            view,
+            acceptance_rate=acceptance,
+            spectral_efficiency=rate_quantile(view, delay_s, self.margins.rate_quantile),
         )
         return solve_heterogeneous(cautious).allocation
-
-    def _rate_quantile(self, view: RoundView, delay_s: FloatArray) -> FloatArray:
-        correlation = np.exp(-delay_s / view.config.channel.fading_correlation_time_s)
-        mean_snr = np.expm1(LN_2 * view.long_term_spectral_efficiency)
-        power = np.expm1(LN_2 * view.observed_spectral_efficiency) / mean_snr
-        # Given the coefficient now, the one at upload is Gaussian around its aged value: its power over half the
-        # innovation's variance is noncentral chi-square with two degrees of freedom.
-        innovation = 0.5 * (1.0 - correlation * correlation)
-        amplitude = np.sqrt(correlation * correlation * power / innovation)
-        grid, offset = self._amplitude_offset
-        low = amplitude + np.interp(amplitude, grid, offset)
-        return spectral_efficiency(mean_snr * innovation * low * low)
-
-    @cached_property
-    def _amplitude_offset(self) -> tuple[FloatArray, FloatArray]:
-        """The quantile's square root less the noncentrality's, which tends to a constant, over the latter."""
-        grid = np.linspace(0.0, 60.0, 1201)
-        return grid, np.sqrt(special.chndtrix(self.margins.rate_quantile, 2.0, grid * grid)) - grid
 
 
 class Clairvoyant(Controller):

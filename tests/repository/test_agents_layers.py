@@ -25,8 +25,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from multispin_env import Allocation, RoundView, Simulator, make_config
 from multispin_env.core.equations import expected_tokens
+from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_env.optimal import RoundProblem, average_round, solve_heterogeneous
-from multispin_env.sb3 import SB3VecEnv
 
 ID = "multispin_env/Heterogeneous-v0"
 LANES, USERS = 3, 4

@@ -16,6 +16,7 @@ from multispin_baselines import (
     posterior_acceptance,
     register_controller,
 )
+from multispin_baselines.aged import rate_quantile
 from multispin_baselines.knowledge import read_margins, tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
 
@@ -118,7 +119,7 @@ def test_posterior_is_the_task_mean_before_evidence_and_the_request_s_own_after_
 def test_the_robust_rate_is_the_stated_quantile_of_the_rate_at_upload(quantile: float) -> None:
     view = simulator(make_config("mobile", config={"channel": {"fading_correlation_time_s": 0.5}}), 1000).true_view()
     lengths = np.full(view.drafting_latency_s.shape, 8)
-    low = Robust(Margins(quantile, 0.0))._rate_quantile(view, lengths * view.drafting_latency_s)
+    low = rate_quantile(view, lengths * view.drafting_latency_s, quantile)
     below = np.mean(view.spectral_efficiency_at_upload(lengths) < low)
     assert below == pytest.approx(quantile, abs=4 * np.sqrt(quantile * (1 - quantile) / low.size))
 

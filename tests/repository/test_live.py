@@ -16,7 +16,7 @@ from stable_baselines3.common import env_checker
 from multispin_env import Allocation, Simulator, make_config
 from multispin_env.config import ConfigError
 from multispin_env.evaluation.rollout import play
-from multispin_env.sb3 import make_sb3_vec_env
+from multispin_env.integrations.sb3 import make_sb3_vec_env
 from multispin_env.speculative.decoding import Step
 from multispin_env.speculative.live import EncodedPrompt, LaneTexts, load_pair_and_prompts
 from multispin_env.speculative.models import TINY

@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from multispin_env.sb3 import SB3VecEnv, make_sb3_vec_env
+from multispin_env.integrations.sb3 import SB3VecEnv, make_sb3_vec_env
 
 ID = "multispin_env/Heterogeneous-v0"
 LANES = 5

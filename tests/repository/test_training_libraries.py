@@ -119,7 +119,7 @@ def test_rllib_trains(mode):
 
 def test_sb3_contrib_trains():
     contrib = pytest.importorskip("sb3_contrib")
-    from multispin_env.sb3 import make_sb3_vec_env
+    from multispin_env.integrations.sb3 import make_sb3_vec_env
 
     env = make_sb3_vec_env(HETEROGENEOUS, 2, config=CONFIG)
     model = contrib.RecurrentPPO("MlpLstmPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu").learn(32)

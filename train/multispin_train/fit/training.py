@@ -44,7 +44,7 @@ from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_env.sb3 import SB3VecEnv
+from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
 from multispin_train.fit.demonstrations import collect_once
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve

@@ -114,7 +114,7 @@ def training() -> list[Measurement]:
         return []
     from stable_baselines3 import PPO
 
-    from multispin_env.sb3 import make_sb3_vec_env
+    from multispin_env.integrations.sb3 import make_sb3_vec_env
 
     measurements = []
     for lanes in TRAINING_LANES:

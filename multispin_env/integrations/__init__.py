@@ -1,0 +1,1 @@
+"""Adapters to training libraries, one module each, which imports its library."""
