@@ -11,7 +11,14 @@ import numpy as np
 from scipy import special
 
 from multispin_env import Allocation, RoundView
-from multispin_env.core.equations import LN_2, FloatArray, IntArray, spectral_efficiency, token_verification_s
+from multispin_env.core.equations import (
+    LN_2,
+    FloatArray,
+    IntArray,
+    signal_to_noise_ratio,
+    spectral_efficiency,
+    token_verification_s,
+)
 
 # A rate in nats that no channel carries, and the least probability that logarithms are taken of.
 _UNREACHABLE = 60.0
@@ -158,8 +165,8 @@ def aged_fading(view: RoundView, delay_s: FloatArray) -> tuple[FloatArray, Float
         ratio at an amplitude of one such deviation, both (lanes, users).
     """
     correlation = fading_correlation(view, delay_s)
-    mean_snr = np.expm1(LN_2 * view.long_term_spectral_efficiency)
-    power = np.expm1(LN_2 * view.observed_spectral_efficiency) / mean_snr
+    mean_snr = signal_to_noise_ratio(view.long_term_spectral_efficiency)
+    power = signal_to_noise_ratio(view.observed_spectral_efficiency) / mean_snr
     variance = 0.5 * np.maximum(1.0 - np.square(correlation), _LEAST_INNOVATION)
     return np.abs(correlation) * np.sqrt(power / variance), mean_snr * variance
 
@@ -171,16 +178,17 @@ def fading_correlation(view: RoundView, delay_s: FloatArray) -> FloatArray:
 
 
 @lru_cache
-def _quantile_distance(quantile: float) -> FloatArray:
-    """Distance of the amplitude's quantile from each centre of the table."""
-    table = _amplitude_table()
-    distance = -_LARGEST_DISTANCE + _DISTANCE_STEP * np.arange(table.shape[1])
-    return np.array([np.interp(quantile, row, distance) for row in table])
+def _quantile_offset(quantile: float) -> tuple[FloatArray, FloatArray]:
+    """Distance of the amplitude's quantile from its centre, over the centre; it tends to a constant.
+
+    The square of the amplitude is noncentral chi-square with two degrees of freedom.
+    """
+    centre = np.linspace(0.0, 60.0, 1201)
+    return centre, np.sqrt(special.chndtrix(quantile, 2.0, centre * centre)) - centre
 
 
 def rate_quantile(view: RoundView, delay_s: FloatArray, quantile: float) -> FloatArray:
     """The rate per hertz that an upload after the delay exceeds but with probability ``quantile``, bit/s/Hz."""
     centre, unit_snr = aged_fading(view, delay_s)
-    grid = _CENTRE_STEP * np.arange(len(_amplitude_table()))
-    amplitude = centre + np.interp(centre, grid, _quantile_distance(quantile))
+    amplitude = centre + np.interp(centre, *_quantile_offset(quantile))
     return spectral_efficiency(unit_snr * np.square(amplitude))

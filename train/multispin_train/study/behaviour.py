@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from multispin_baselines import Controller, posterior_acceptance
 
 from multispin_env import RoundView, SystemConfig
-from multispin_env.core.equations import LN_2, FloatArray
+from multispin_env.core.equations import FloatArray, signal_to_noise_ratio
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.evaluation.plots import new_figure, save
 
@@ -67,7 +67,7 @@ def observe(controller: Controller, config: SystemConfig) -> Decisions:
 
 def _fade_db(view: RoundView) -> FloatArray:
     now, mean = (
-        np.expm1(LN_2 * efficiency)
+        signal_to_noise_ratio(efficiency)
         for efficiency in (view.observed_spectral_efficiency, view.long_term_spectral_efficiency)
     )
     return 10.0 * np.log10(now / mean)
