@@ -22,11 +22,11 @@ class ConfigError(ValueError):
 
 
 def shown(value: object) -> str:
-    """``value`` for an error message: its ``repr``, shortened; of any size or depth."""
+    """``value`` for an error message: its ``repr``, shortened; of any size or depth, and whatever its class does."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python refuses to write integers of more than 4300 digits
-        return f"a value of type {type(value).__name__}"
+    except Exception:  # Python refuses to write integers of more than 4300 digits; a foreign class may raise anything
+        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def real(low: float, high: float, *, off: bool = False, default: Any = dataclasses.MISSING) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium.error import Error
 from numpy.typing import NDArray
 
+from multispin_env.config.validation import shown
+
 # Beyond it a number of environments is a slip of the pen; NumPy's own error, of memory, would not name it.
 MAX_NUM_ENVS = 1_000_000
 
@@ -23,7 +25,7 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
 def check_num_envs(value: object) -> int:
     """A number of environments in a batch, or a ValueError."""
     if not _is_integer(value) or not 1 <= int(value) <= MAX_NUM_ENVS:
-        raise ValueError(f"num_envs must be an integer in [1, {MAX_NUM_ENVS}], got {_shown(value)}")
+        raise ValueError(f"num_envs must be an integer in [1, {MAX_NUM_ENVS}], got {shown(value)}")
     return int(value)
 
 
@@ -37,7 +39,7 @@ def check_max_episode_steps(value: object) -> int | None:
         return None
     if not _is_integer(value) or int(value) < 1:
         raise ValueError(
-            f"max_episode_steps must be None, -1 (both mean no limit) or an integer of at least 1, got {_shown(value)}"
+            f"max_episode_steps must be None, -1 (both mean no limit) or an integer of at least 1, got {shown(value)}"
         )
     return int(value)
 
@@ -51,7 +53,7 @@ def check_seed(seed: object) -> int | None:
     if seed is None:
         return None
     if not _is_integer(seed) or int(seed) < 0:
-        raise Error(f"seed must be None or an integer of at least 0, got {_shown(seed)}")
+        raise Error(f"seed must be None or an integer of at least 0, got {shown(seed)}")
     return int(seed)
 
 
@@ -85,7 +87,7 @@ def check_options(options: object) -> None:
     if options is None:
         return
     if not isinstance(options, Mapping):
-        raise TypeError(f"options must be None or an empty dict, got {_shown(options)}")
+        raise TypeError(f"options must be None or an empty dict, got {shown(options)}")
     if options:
         names = ", ".join(map(repr, options))
         why = (
@@ -105,22 +107,11 @@ def real_array(name: str, values: object, allowed: str) -> NDArray[np.floating |
     try:
         array = np.asarray(values)
     except Exception as error:  # whatever the conversion of a foreign object may raise
-        raise TypeError(f"{name} must be {allowed}, got {_shown(values)} ({error})") from error
+        raise TypeError(f"{name} must be {allowed}, got {shown(values)} ({error})") from error
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be {allowed}, got {_shown(values)} of dtype {array.dtype}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(values)} of dtype {array.dtype}")
     return array
 
 
 def _is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _shown(value: object) -> str:
-    """The value for a message, cut where it is long."""
-    if isinstance(value, int) and value.bit_length() > 256:
-        return f"an integer of {value.bit_length()} bits"  # Python refuses to print integers of 4300 digits
-    try:
-        text = repr(value)
-    except Exception:  # such as a list that holds such an integer
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
