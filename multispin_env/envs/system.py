@@ -168,8 +168,8 @@ class BatchedSystem:
     def _episode_info(self, goodput: FloatArray) -> dict[str, NDArray[Any]]:
         """The episode's figures so far."""
         return {
-            "episode_tokens": self._episode_tokens,
-            "episode_seconds": self._episode_seconds,
+            "episode_tokens": self._episode_tokens.copy(),
+            "episode_seconds": self._episode_seconds.copy(),
             "episode_goodput": goodput,
         }
 

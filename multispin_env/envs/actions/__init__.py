@@ -1,7 +1,7 @@
 """Gymnasium's flat boxes as decisions: actions to allocations and back.
 
-How gentle the actions are, measured over 16 episodes of 40 rounds: the mean over rounds of the goodput of zeros (z, tok/s),
-and the share of it that a standard Gaussian, clipped to the box, earns (g). 20 users, a length each:
+How gentle the actions are, measured over 16 episodes of 40 rounds: the mean over rounds of the goodput of zeros (z,
+tok/s), and the share of it that a standard Gaussian, clipped to the box, earns (g). 20 users, a length each:
 
 ========================== ============ ============ ============ ============ ============ ============
 scenario, pair             direct z     g            lengths z    g            residual z   g
