@@ -158,7 +158,7 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
     assert main(["fit", "--hyperparameters", '{"discount": 1}', "--output", str(tmp_path / "new")]) == 2
     assert "ppo has no field 'discount'" in " ".join(capsys.readouterr().err.split())
     assert main(["fit", "--seeds", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "seeds must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert "seeds must be an integer in [1, 1000000000], got 0" in capsys.readouterr().err
     assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
     assert "no policy in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -10,14 +10,24 @@ from pathlib import Path
 
 from multispin_baselines import CONTROLLERS, REFERENCE_CONTROLLERS
 
-from multispin_env import SystemConfig, make_config
+from multispin_env import SystemConfig
 from multispin_env.config import whole
 from multispin_env.evaluation.evaluator import evaluation_seeds
 from multispin_env.evaluation.reference import world_probe
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
 from multispin_train.benchmark.contestants import Contestant, ObservationSetting, find_controller, find_policy
-from multispin_train.options import MOST, CheckedOptions, Config, Controllers, EnvKwargs, ModelPair, Policies, Scenario
+from multispin_train.options import (
+    MOST,
+    CheckedOptions,
+    Config,
+    Controllers,
+    EnvKwargs,
+    ModelPair,
+    Policies,
+    Scenario,
+    make_system,
+)
 
 # Episodes played side by side, and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 16
@@ -92,7 +102,7 @@ class Protocol(CheckedOptions):
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
-        return make_config(self.scenario, self.model_pair, self.config)
+        return make_system(self.scenario, self.model_pair, self.config)
 
     @cached_property
     def contestants(self) -> tuple[Contestant, ...]:

@@ -39,7 +39,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 
 import multispin_env
-from multispin_env import SystemConfig, make_config
+from multispin_env import SystemConfig
 from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
@@ -59,6 +59,7 @@ from multispin_train.options import (
     Network,
     Scenario,
     command_line,
+    make_system,
     one_of,
 )
 
@@ -113,7 +114,7 @@ class Training(CheckedOptions):
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
-        return make_config(self.scenario, self.model_pair, self.config)
+        return make_system(self.scenario, self.model_pair, self.config)
 
     def values(self) -> Hyperparameters:
         """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
