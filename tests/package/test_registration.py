@@ -133,19 +133,16 @@ def test_a_registered_name_is_taken():
 
 
 def test_a_cell_of_a_notebook_can_be_run_twice():
-    def crowded(model_pair):
-        return {"num_users": 40}
+    def define(users):
+        def crowded(model_pair):
+            return {"num_users": users}
 
-    first = crowded
+        return crowded
+
     register_scenario("mine", {"num_users": 5})
     register_scenario("mine", {"num_users": 5})
-    register_scenario("crowded", crowded)
-
-    def crowded(model_pair):
-        return {"num_users": 50}
-
-    assert crowded is not first
-    register_scenario("crowded", crowded)
+    register_scenario("crowded", define(40))
+    register_scenario("crowded", define(50))
     assert make_config("crowded").num_users == 50
     register_model_pair("mine", load_model_pair("llama2"))
     register_model_pair("mine", load_model_pair("llama2"))
