@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.channel import EXACT
 from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
-from multispin_env.core.view import RoundView
+from multispin_env.core.view import EXACT, RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
     RoundProblem,
