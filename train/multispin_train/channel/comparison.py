@@ -21,7 +21,7 @@ from multispin_train.channel.sources import measured_rates, model_rates, models
 from multispin_train.channel.statistics import Rates, RateStatistics, rate_statistics
 from multispin_train.options import CheckedOptions, Config, Scenario
 
-MEASURED, MODEL = "measured", "model"
+FILE, MODEL = "file", "model"
 # Models are watched as long as the longest file, but not longer than this.
 _LONGEST_S = 600.0
 
@@ -62,7 +62,7 @@ class ChannelRow(RateStatistics):
     """One line of ``results.csv``: a measured uplink, or a user of a model.
 
     Attributes:
-        kind: ``measured`` or ``model``.
+        kind: ``file`` or ``model``.
         source: The file's name, or the model's.
         user: The user of the model; 0 of a file.
         seconds: How long it was watched.
@@ -79,7 +79,7 @@ class Source:
     """A measured uplink or a model, with its rates.
 
     Attributes:
-        kind: ``measured`` or ``model``.
+        kind: ``file`` or ``model``.
         name: The file's name, or the model's.
         rates: Those of the file, or of each user.
         rows: The statistics of each.
@@ -99,7 +99,7 @@ def compare(comparison: Comparison, on_source: Callable[[], None] = lambda: None
     """
     found = []
     for file in comparison.files:
-        found.append(_source(MEASURED, Path(file).name, [measured_rates(file)]))
+        found.append(_source(FILE, Path(file).name, [measured_rates(file)]))
         on_source()
     duration_s = min(max(source.rates[0].duration_s for source in found), _LONGEST_S)
     for name, config in models(make_config(comparison.scenario, config=comparison.config).channel).items():
@@ -129,7 +129,7 @@ def open_folder(comparison: Comparison, output: Path) -> ResultsFolder[ChannelRo
         "users": comparison.users,
     }
     return ResultsFolder(
-        output, manifest, ChannelRow, unique=("source", "user"), allowed={"kind": (MEASURED, MODEL)}
+        output, manifest, ChannelRow, unique=("source", "user"), allowed={"kind": (FILE, MODEL)}
     )
 
 

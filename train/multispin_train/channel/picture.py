@@ -21,9 +21,9 @@ from multispin_train.channel.statistics import (
     variation,
 )
 
-# Models from slow to fast, and measured uplinks, which are dashed where they share a panel.
+# Models from slow to fast, and files, which are dashed where they share a panel.
 _MODEL_INKS = ("#4477aa", "#228833", "#ee6677", "#aa3377", "#ccbb44")
-_MEASURED_INKS = ("#000000", "#777777", "#bb5566", "#997700")
+_FILE_INKS = ("#000000", "#777777", "#bb5566", "#997700")
 _SHOWN_S = 20.0
 _WINDOWS_S = tuple(0.01 * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]))
 
@@ -54,7 +54,7 @@ def _inks(sources: Sequence[Source]) -> dict[str, str]:
     inks = {}
     for kind_inks, of_kind in (
         (_MODEL_INKS, [source for source in sources if source.kind == MODEL]),
-        (_MEASURED_INKS, [source for source in sources if source.kind != MODEL]),
+        (_FILE_INKS, [source for source in sources if source.kind != MODEL]),
     ):
         inks |= {source.name: kind_inks[number % len(kind_inks)] for number, source in enumerate(of_kind)}
     return inks
