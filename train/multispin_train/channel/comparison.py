@@ -128,9 +128,7 @@ def open_folder(comparison: Comparison, output: Path) -> ResultsFolder[ChannelRo
         "channel": asdict(make_config(comparison.scenario, config=comparison.config).channel),
         "users": comparison.users,
     }
-    return ResultsFolder(
-        output, manifest, ChannelRow, unique=("source", "user"), allowed={"kind": (FILE, MODEL)}
-    )
+    return ResultsFolder(output, manifest, ChannelRow, unique=("source", "user"), allowed={"kind": (FILE, MODEL)})
 
 
 def _digest(file: str) -> str:
@@ -167,7 +165,16 @@ def table(sources: Sequence[Source]) -> Table:
         correlation = values["correlation_s"]
         never = f">{0.5 * values['seconds']:.0f}"
         lines.append((name, *variations, never if correlation is None else f"{correlation:.1f}", *ratios))
-    header = ("uplink", "CV\n10 ms", "CV\n100 ms", "CV\n1 s", "corr.\ntime, s", "ratio\n5 %", "ratio\n50 %", "ratio\n95 %")
+    header = (
+        "uplink",
+        "CV\n10 ms",
+        "CV\n100 ms",
+        "CV\n1 s",
+        "corr.\ntime, s",
+        "ratio\n5 %",
+        "ratio\n50 %",
+        "ratio\n95 %",
+    )
     caption = (
         "CV: coefficient of variation of the mean rate over 10 ms, 100 ms, 1 s. corr. time: until the autocorrelation "
         "of 100 ms means is 1/e. ratio: quantiles of rate(t + .2 s) / rate(t). Models: median over "

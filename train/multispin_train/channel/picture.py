@@ -116,5 +116,3 @@ def _line(
     if source.kind == MODEL:
         panel.fill_between(places[skip:], low, high, color=inks[source.name], alpha=0.15, linewidth=0)
     panel.plot(places[skip:], middle, "-" if source.kind == MODEL else "--", color=inks[source.name])
-
-
