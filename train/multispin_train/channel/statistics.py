@@ -34,6 +34,10 @@ class Rates:
         """How long it was watched."""
         return CELL_S * len(self.cell)
 
+    def resolves(self, window_s: float) -> bool:
+        """Whether what happens within such windows was measured."""
+        return window_s >= self.resolution_s * (1.0 - 1e-6)  # times of files have rounding errors
+
     def means(self, window_s: float) -> FloatArray:
         """Means over windows, as many as are whole."""
         cells = round(window_s / CELL_S)
@@ -79,15 +83,14 @@ def rate_statistics(rates: Rates) -> RateStatistics:
 def variation(rates: Rates, window_s: float) -> float:
     """Coefficient of variation of the means over windows of this length."""
     means = rates.means(window_s)
-    # A file's times have rounding errors.
-    if len(means) < 2 or window_s < rates.resolution_s * (1.0 - 1e-6):
+    if len(means) < 2 or not rates.resolves(window_s):
         return float("nan")
     return float(means.std() / means.mean())
 
 
 def autocorrelation(rates: Rates) -> FloatArray:
     """Autocorrelation of the means over ``COURSE_WINDOW_S``, by lag in windows, up to half of what was watched."""
-    if COURSE_WINDOW_S < rates.resolution_s * (1.0 - 1e-6):
+    if not rates.resolves(COURSE_WINDOW_S):
         return np.full(1, np.nan)
     means = rates.means(COURSE_WINDOW_S)
     lags = len(means) // 2 + 1
@@ -100,7 +103,7 @@ def autocorrelation(rates: Rates) -> FloatArray:
 
 def later_over_now(rates: Rates) -> FloatArray:
     """rate(t + ``AHEAD_S``) / rate(t), of means over ``COURSE_WINDOW_S``, where the earlier one is above 0."""
-    if COURSE_WINDOW_S < rates.resolution_s * (1.0 - 1e-6):
+    if not rates.resolves(COURSE_WINDOW_S):
         return np.empty(0)
     means = rates.means(COURSE_WINDOW_S)
     ahead = round(AHEAD_S / COURSE_WINDOW_S)

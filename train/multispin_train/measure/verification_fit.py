@@ -52,8 +52,8 @@ def fit_verification(
 ) -> VerificationFit:
     """The constants with the least squared relative error.
 
-    Relative, as times differ by a factor of ten and more over a grid, and their noise with them. For each number of free
-    tokens the other constants are a linear problem, none of them negative; every number is tried.
+    Relative, as times differ by a factor of ten and more over a grid, and their noise with them. For each number of
+    free tokens the other constants are a linear problem, none of them negative; every number is tried.
 
     Args:
         batch: Users of each point.

@@ -111,9 +111,9 @@ def _beside_mobile(outcome: Drift) -> str:
     inside = outcome.autocovariance.holds(outcome.in_mobile)
     draft = [lag for lag in lags if lag <= HORIZON]
     return f"""`mobile` has {share:g} and {tokens:g} tokens: {_within(share, outcome.share)} and
-{_within(tokens, outcome.correlation_tokens)} the intervals of the second line. With the fitted spread its autocovariance
-is within the measured intervals at {sum(inside[draft])} of the lags 1 to {len(draft)}, which are those within a draft of
-the paper's length, and at {sum(inside[lags])} of 1 to {len(lags)}."""
+{_within(tokens, outcome.correlation_tokens)} the intervals of the second line. With the fitted spread its
+autocovariance is within the measured intervals at {sum(inside[draft])} of the lags 1 to {len(draft)}, which are those
+within a draft of the paper's length, and at {sum(inside[lags])} of 1 to {len(lags)}."""
 
 
 def _within(value: float, interval: Estimate) -> str:

@@ -58,7 +58,8 @@ and {prefixes.first.at(last).text(3)} at L = {DRAFT_LENGTHS[last]}, a draft anyw
 {prefixes.anywhere.at(0).text(3)}.
 
 The largest error of each model over L = 1..{DRAFT_LENGTHS[-1]}: {worst}. *mobile* is within the measured intervals at
-{inside} of the {measured} lengths. From any position the fitted drift gives {prefixes.drifting_anywhere[eight]:.2f} at L = 8 and {prefixes.drifting_anywhere[last]:.2f} at
+{inside} of the {measured} lengths. From any position the fitted drift gives
+{prefixes.drifting_anywhere[eight]:.2f} at L = 8 and {prefixes.drifting_anywhere[last]:.2f} at
 L = {DRAFT_LENGTHS[last]}. Models of a drifting rate are simulated, to about a hundredth; the intervals of their errors
 leave out that their parameters were fitted."""
 

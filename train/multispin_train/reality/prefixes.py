@@ -46,7 +46,7 @@ MODELS = {
     "task's rate": "eq. 12 with the mean of the request's task",
     "request's rate": "eq. 12 with the mean of the request itself, which nobody knows beforehand",
     "fitted drift": "a rate with the fitted spread that drifts from token to token as fitted",
-    "mobile": "the requests of `mobile`, whose rate drifts from token to token as it does there, with the fitted spread",
+    "mobile": "the requests of `mobile`, with its drift from token to token and the fitted spread",
 }
 
 
