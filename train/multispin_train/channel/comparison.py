@@ -18,7 +18,7 @@ from multispin_env.config import ConfigError, whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.tables import terminal_table
 from multispin_train.channel.sources import measured_rates, model_rates, models
-from multispin_train.channel.statistics import Rates, RateStatistics, rate_statistics
+from multispin_train.channel.statistics import RATIO_QUANTILES, Rates, RateStatistics, rate_statistics
 from multispin_train.options import CheckedOptions, Config, Scenario
 
 FILE, MODEL = "file", "model"
@@ -55,6 +55,13 @@ class Comparison(CheckedOptions):
         if len(set(names)) < len(names):
             raise ConfigError(f"files must have names of their own, got {', '.join(names)}")
         models(make_config(self.scenario, config=self.config).channel)
+
+    def identity(self) -> dict[str, str]:
+        """Every file by its content; the shipped one by its name."""
+        return {
+            Path(file).name: file if file == "example" else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+            for file in self.files
+        }
 
 
 @dataclass(frozen=True)
@@ -123,17 +130,12 @@ def open_folder(comparison: Comparison, output: Path) -> ResultsFolder[ChannelRo
         FileExistsError: The folder holds something else.
     """
     manifest = {
-        "files": {Path(file).name: _digest(file) for file in comparison.files},
+        "files": comparison.identity(),
         "scenario": comparison.scenario,
         "channel": asdict(make_config(comparison.scenario, config=comparison.config).channel),
         "users": comparison.users,
     }
     return ResultsFolder(output, manifest, ChannelRow, unique=("source", "user"), allowed={"kind": (FILE, MODEL)})
-
-
-def _digest(file: str) -> str:
-    """A file by its content; the shipped one by its name."""
-    return file if file == "example" else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def summary(sources: Sequence[Source]) -> dict[str, Mapping[str, Any]]:
@@ -165,16 +167,8 @@ def table(sources: Sequence[Source]) -> Table:
         correlation = values["correlation_s"]
         never = f">{0.5 * values['seconds']:.0f}"
         lines.append((name, *variations, never if correlation is None else f"{correlation:.1f}", *ratios))
-    header = (
-        "uplink",
-        "CV\n10 ms",
-        "CV\n100 ms",
-        "CV\n1 s",
-        "corr.\ntime, s",
-        "ratio\n5 %",
-        "ratio\n50 %",
-        "ratio\n95 %",
-    )
+    header = ("uplink", *(f"CV\n{window}" for window in ("10 ms", "100 ms", "1 s")), "corr.\ntime, s")
+    header += tuple(f"ratio\n{quantile:.0%}" for quantile in RATIO_QUANTILES)
     caption = (
         "CV: coefficient of variation of the mean rate over 10 ms, 100 ms, 1 s. corr. time: until the autocorrelation "
         "of 100 ms means is 1/e. ratio: quantiles of rate(t + .2 s) / rate(t). Models: median over "

@@ -22,7 +22,7 @@ from multispin_train.channel.statistics import (
 )
 
 # Models from slow to fast, and files, which are dashed where they share a panel.
-_MODEL_INKS = ("#4477aa", "#228833", "#ee6677", "#aa3377", "#ccbb44")
+MODEL_INKS = ("#4477aa", "#228833", "#ee6677", "#aa3377", "#ccbb44")
 _FILE_INKS = ("#000000", "#777777", "#bb5566", "#997700")
 _SHOWN_S = 20.0
 _WINDOWS_S = tuple(0.01 * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]))
@@ -53,7 +53,7 @@ def draw(path: Path, sources: Sequence[Source]) -> None:
 def _inks(sources: Sequence[Source]) -> dict[str, str]:
     inks = {}
     for kind_inks, of_kind in (
-        (_MODEL_INKS, [source for source in sources if source.kind == MODEL]),
+        (MODEL_INKS, [source for source in sources if source.kind == MODEL]),
         (_FILE_INKS, [source for source in sources if source.kind != MODEL]),
     ):
         inks |= {source.name: kind_inks[number % len(kind_inks)] for number, source in enumerate(of_kind)}

@@ -102,8 +102,8 @@ def verification_section(folder: Path, findings: Findings) -> str:
 T_ver = {1e3 * fit.fixed_s:.4g} ms + {1e3 * fit.per_user_s:.3g} ms for each user + {1e3 * fit.per_token_s:.3g} ms
 for each token beyond {fit.free_tokens}, where each user has the tokens of its draft and one more. Over all points the
 fit is off by {typical:.1f} % in the root mean square and by at most {100.0 * errors[worst]:+.1f} %, at
-{batch[worst]} users with drafts of {length[worst]}. Eq. 7 knows no draft length; drafts of {long["draft_length"]} take {longer:.2f} times as
-long as drafts of {short["draft_length"]}, for {most} users.
+{batch[worst]} users with drafts of {length[worst]}. Eq. 7 knows no draft length; drafts of {long["draft_length"]} take
+{longer:.2f} times as long as drafts of {short["draft_length"]}, for {most} users.
 
 ![Verification time by batch and by draft length](verification.png)
 
