@@ -59,7 +59,8 @@ def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
         assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
 
 
-def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares() -> None:
+@pytest.mark.parametrize("tokens", [{}, {"verification_per_token_s": 0.05, "verification_free_tokens": 7}])
+def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares(tokens: dict[str, float]) -> None:
     rng = np.random.default_rng(5)
     lanes, users, longest = 60, 3, 5
     shape = (lanes, users)
@@ -71,6 +72,7 @@ def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares() -> None:
         bandwidth_hz=1e6,
         verification_latency_s=0.2,
         max_draft_length=longest,
+        **tokens,
     )
     shares = np.full(shape, 1.0 / users)
     found = expected_goodput(problem, Allocation(best_lengths(problem, shares), shares))
