@@ -13,7 +13,7 @@ from multispin_train.learning.evaluation import (
     REFERENCE,
     LearningRow,
 )
-from multispin_train.learning.recipes import DEFAULT_RECIPES, RECIPES, REWARD, load_recipe
+from multispin_train.learning.recipes import DEFAULT_RECIPES, RECIPES, REWARD, load_recipes
 from multispin_train.learning.runs import learn
 from multispin_train.options import ModelPair, Scenario, check_count
 
@@ -52,7 +52,7 @@ def learning(
         FileExistsError: The folder holds something else.
     """
     check_count("seeds", seeds)
-    recipes = {name: load_recipe(name, cleanrl_script) for name in agents}
+    recipes = load_recipes(agents, cleanrl_script)
     manifest = {
         "system": make_config(scenario, model_pair).to_dict(),
         "reward": REWARD,

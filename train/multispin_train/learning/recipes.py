@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,20 +41,27 @@ class Recipe(ABC):
         """Trains an agent, whose randomness all comes from the seed; shows it to the observer now and at the end."""
 
 
-def load_recipe(name: str, cleanrl_script: Path | None = None) -> Recipe:
-    """The recipe of a name.
+def load_recipes(names: Sequence[str], cleanrl_script: Path | None = None) -> dict[str, Recipe]:
+    """Recipes by name.
 
     Args:
-        name: Of ``RECIPES``.
+        names: Of ``RECIPES``.
         cleanrl_script: What ``cleanrl`` runs.
 
     Raises:
-        ModuleNotFoundError: Its library is not installed.
+        ModuleNotFoundError: A recipe's library is not installed.
         OSError: The script cannot be read.
-        ValueError: There is no such recipe, or no script for it.
+        ValueError: There is no such recipe, none is named, one twice, or there is no script for it.
     """
-    if name not in _MODULES:
-        raise ValueError(f"agents must be of {', '.join(RECIPES)}, got {name!r}")
-    module = importlib.import_module(f"multispin_train.learning.{_MODULES[name]}")
-    recipe: Recipe = module.make_recipe(name) if name != "cleanrl" else module.make_recipe(cleanrl_script)
-    return recipe
+    if not names:
+        raise ValueError(f"agents must be at least one of {', '.join(RECIPES)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"agents must be different ones, got {', '.join(names)}")
+    for name in names:
+        if name not in _MODULES:
+            raise ValueError(f"agents must be of {', '.join(RECIPES)}, got {name!r}")
+    recipes: dict[str, Recipe] = {}
+    for name in names:
+        module = importlib.import_module(f"multispin_train.learning.{_MODULES[name]}")
+        recipes[name] = module.make_recipe(cleanrl_script if name == "cleanrl" else name)
+    return recipes
