@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def test_an_agent_is_seen_at_the_start_at_the_end_and_evenly_between(monkeypatch
 
 def test_evaluations_do_not_count_as_training(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(evaluation.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(time, "process_time", lambda: clock[0])
     times: list[float] = []
 
     def evaluate(timesteps: int, act: Any, cpu_s: float) -> None:
