@@ -72,7 +72,8 @@ def parse_json(text: str, name: str) -> Any:
 
     def refuse(literal: str, allowed: str) -> NoReturn:
         line = text.count("\n", 0, max(text.find(literal), 0)) + 1
-        raise ConfigError(f"{name}: line {line}: {allowed}, got {shown(literal)}")
+        place = f"line {line}: " if has_lines else ""
+        raise ConfigError(f"{name}: {place}{allowed}, got {shown(literal)}")
 
     def integer(literal: str) -> int:
         if len(literal) > _MOST_DIGITS:
@@ -96,6 +97,7 @@ def parse_json(text: str, name: str) -> Any:
             raise ConfigError(f"{name}: a key must stand once in an object, got {shown(twice)} twice")
         return values
 
+    has_lines = "\n" in text.strip()
     if not text.strip():
         raise ConfigError(f"{name} must hold JSON, and is empty")
     try:
@@ -103,7 +105,8 @@ def parse_json(text: str, name: str) -> Any:
             text, parse_int=integer, parse_float=number, parse_constant=constant, object_pairs_hook=pairs
         )
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}: line {error.lineno}, column {error.colno}: is no JSON: {error.msg}") from error
+        place = f"line {error.lineno}, " if has_lines else ""
+        raise ConfigError(f"{name}: {place}column {error.colno}: is no JSON: {error.msg}") from error
     except RecursionError:
         raise ConfigError(f"{name} must not be nested deeper than {DEEPEST}") from None
     _check_depth_and_text(values, name)

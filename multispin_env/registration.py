@@ -6,31 +6,43 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Container
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from multispin_env.config.validation import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
-def check_new_name(what: str, name: object, taken: Container[object], listed: str) -> str:
-    """``name`` if something new can be called so.
+def check_new_name(what: str, name: object, new: object, taken: Mapping[str, Any]) -> str:
+    """``name`` if something can be called so.
 
     Args:
         what: What is named, as errors call it: ``scenario``.
         name: Letters, digits and ``_.+-``, beginning with a letter or digit.
-        taken: The names that there are.
-        listed: The same names as errors list them.
+        new: What is to be called so.
+        taken: What there is, by name. What is registered again, as where a notebook's cell runs twice, does not count.
 
     Raises:
         ValueError: It is taken or has other characters.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"a {what}'s name must be of letters, digits and _.+-, got {shown(name)}")
-    if name in taken:
-        raise ValueError(f"there is a {what} {name!r} already; taken are {listed}")
+    if name in taken and not _is_again(taken[name], new):
+        raise ValueError(f"there is another {what} {name!r} already; taken are {', '.join(taken)}")
     return name
+
+
+def _is_again(old: object, new: object) -> bool:
+    """Whether two are equal, or functions or classes that the same place in a module defines."""
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return len(old) == len(new) and all(map(_is_again, old, new))
+    if callable(old) and callable(new):
+        place, again = ((getattr(one, "__module__", None), getattr(one, "__qualname__", None)) for one in (old, new))
+        if place == again and None not in place and not str(place[1]).endswith("<lambda>"):
+            return True
+    return bool(old == new)
 
 
 def registered_name(text: str) -> str:

@@ -111,7 +111,7 @@ def register_scenario(name: str, changes: Changes, *, base: str = "paper") -> No
     Other processes know it as ``module:name``, after the module that registers it when it is imported.
 
     Args:
-        name: Letters, digits and ``_.+-``, not taken yet.
+        name: Letters, digits and ``_.+-``, not taken by another one.
         changes: Fields of ``SystemConfig``, nested sections in part where wanted, for instance ``{"num_users": 40,
             "channel": {"power_to_noise": 80.0}}``. Or a function that gives them for a model pair, which it gets as it
             was named (:func:`~multispin_env.profiles.load_model_pair` reads it); what it gives is checked when a system
@@ -123,15 +123,14 @@ def register_scenario(name: str, changes: Changes, *, base: str = "paper") -> No
         TypeError: ``changes`` is neither a mapping nor a function.
         ConfigError: A field is unknown or out of range.
     """
-    check_new_name("scenario", name, SCENARIOS, ", ".join(SCENARIOS))
-    layers = _layers("base", base)
     if isinstance(changes, Mapping):
         changes = copy.deepcopy(dict(changes))
     elif not callable(changes):
         raise TypeError(
             f"changes must be a dict of SystemConfig's fields or a function that gives one, got {shown(changes)}"
         )
-    SCENARIOS[name] = (*layers, changes)
+    layers = (*_layers("base", base), changes)
+    SCENARIOS[check_new_name("scenario", name, layers, SCENARIOS)] = layers
     if isinstance(changes, Mapping):
         try:
             make_config(name, _COMPLETE_PAIR)

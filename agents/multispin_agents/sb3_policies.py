@@ -82,6 +82,10 @@ class AllocationPolicy(ActorCriticPolicy):
             "initial_std": self._initial_std,
         }
 
+    def share(self, other: AllocationPolicy) -> None:
+        """Has another policy's weights and optimizer from now on: of a system with another number of users."""
+        self.network, self.log_std, self.optimizer = other.network, other.log_std, other.optimizer
+
     @property
     def acting(self) -> Actor:
         """The actor without its noise."""

@@ -67,17 +67,16 @@ def register_controller(name: str, factory: ControllerFactory) -> None:
     """Makes a controller known by a name, to :func:`make_controller` and the commands of the same process.
 
     Args:
-        name: Letters, digits and ``_.+-``, not taken yet.
+        name: Letters, digits and ``_.+-``, not taken by another one.
         factory: Makes a new one for a model pair.
 
     Raises:
         ValueError: The name is taken or has other characters.
         TypeError: The factory cannot be called.
     """
-    check_new_name("controller", name, CONTROLLERS, ", ".join(CONTROLLERS))
     if not callable(factory):
         raise TypeError(f"factory must be callable: model pair -> controller, got {factory!r}")
-    CONTROLLERS[name] = factory
+    CONTROLLERS[check_new_name("controller", name, factory, CONTROLLERS)] = factory
 
 
 def make_controller(name: str, model_pair: str) -> Controller:

@@ -50,7 +50,9 @@ def check_number(name: str, value: Any, rule: Mapping[str, Any]) -> float | int:
     usable = not isinstance(value, bool) and isinstance(value, accepted)
     if not (usable and (rule["low"] <= value <= rule["high"] or (rule["off"] and value == 0))):
         kind = "an integer" if rule["integer"] else "a finite number"
-        allowed = f"{'0 or ' if rule['off'] else ''}{kind} in [{rule['low']:g}, {rule['high']:g}]"
+        low, high = rule["low"], rule["high"]
+        interval = f"[{low}, {high}]" if rule["integer"] else f"[{low:g}, {high:g}]"
+        allowed = f"{'0 or ' if rule['off'] else ''}{kind} in {interval}"
         raise ConfigError(f"{name} must be {allowed}, got {shown(value)}")
     return int(value) if rule["integer"] else float(value)
 

@@ -1,10 +1,9 @@
 """The system: pure batched NumPy over (num_envs, num_users), without Gymnasium."""
 
-from multispin_env.core.channel import EXACT, OUTDATED
 from multispin_env.core.equations import Allocation
 from multispin_env.core.features import Feature
 from multispin_env.core.simulator import RoundOutcome, Simulator, round_features
-from multispin_env.core.view import RoundView, TrueView
+from multispin_env.core.view import EXACT, OUTDATED, RoundView, TrueView
 
 __all__ = [
     "EXACT",

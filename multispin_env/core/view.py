@@ -13,6 +13,10 @@ from numpy.typing import ArrayLike
 from multispin_env.config import SystemConfig
 from multispin_env.core.equations import FloatArray, IntArray
 
+# What the server knows of the rates when it decides: ``exact``, those of the uploads, or ``outdated``, those of the
+# round's start, while uploads take place later and their rates move on.
+EXACT, OUTDATED = "exact", "outdated"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundView:

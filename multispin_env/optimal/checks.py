@@ -8,9 +8,8 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import ArrayLike
 
+from multispin_env.config import shown
 from multispin_env.core.equations import FloatArray
-
-_LONGEST_VALUE = 60
 
 
 def real_array(
@@ -21,7 +20,7 @@ def real_array(
     try:
         array = np.asarray(values, dtype=np.float64)
     except OverflowError:
-        raise ValueError(f"{name} must be {allowed}, got {_shown(values)}") from None
+        raise ValueError(f"{name} must be {allowed}, got {shown(values)}") from None
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must hold real numbers: {error}") from error
     if array.size:
@@ -37,9 +36,9 @@ def integer(name: str, value: int, *, low: int, high: int | None = None) -> int:
     """Refuses whatever is not an integer from ``low`` to ``high``."""
     allowed = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be {allowed}, got {_shown(value)}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} must be {allowed}, got {_shown(value)}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return int(value)
 
 
@@ -56,12 +55,3 @@ def _range(low: float, above: float, high: float) -> str:
     lower = f"above {above:g}" if above > -inf else f"at least {low:g}"
     upper = f" and at most {high:g}" if high < inf else ""
     return f"finite, {lower}{upper}"
-
-
-def _shown(value: object) -> str:
-    """The value for a message, cut short: an integer may have more digits than Python prints."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of too many digits to print"
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

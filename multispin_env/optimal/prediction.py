@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from multispin_env.config import SystemConfig
-from multispin_env.core.channel import EXACT
 from multispin_env.core.equations import FloatArray
-from multispin_env.core.view import RoundView
+from multispin_env.core.view import EXACT, RoundView
 from multispin_env.optimal.average import average_round
 
 # Weight of the rate that the last upload had where no Doppler shift is known: the mean over a while, as an upload is

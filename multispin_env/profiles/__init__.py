@@ -106,19 +106,19 @@ def register_model_pair(name: str, pair: ModelPair | str | os.PathLike[str]) -> 
     Other processes know it as ``module:name``, after the module that registers it when it is imported.
 
     Args:
-        name: Letters, digits and ``_.+-``, not taken yet.
+        name: Letters, digits and ``_.+-``, not taken by another one.
         pair: The pair, or the path of its ``.json`` file, which is read now. It is called ``name`` from here on.
 
     Raises:
         ValueError: The name is taken or has other characters.
         ConfigError: The file cannot be read or holds a wrong value; the message names file and field.
     """
-    taken = (*MODEL_PAIRS, *_REGISTERED)
-    check_new_name("model pair", name, taken, ", ".join(taken))
-    if name.endswith(".json"):
+    if isinstance(name, str) and name.endswith(".json"):
         raise ValueError(f"a model pair's name must not end in .json, as a file's does, got {name!r}")
     pair = pair if isinstance(pair, ModelPair) else load_model_pair(pair)
-    _REGISTERED[name] = dataclasses.replace(pair, name=name)
+    pair = dataclasses.replace(pair, name=name)
+    taken = {**dict.fromkeys(MODEL_PAIRS), **_REGISTERED}
+    _REGISTERED[check_new_name("model pair", name, pair, taken)] = pair
 
 
 def load_model_pair(model_pair: str | os.PathLike[str]) -> ModelPair:

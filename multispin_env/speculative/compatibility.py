@@ -143,13 +143,13 @@ def _in_pieces(reader: TextReader, text: list[int]) -> FloatArray:
         if not rows:
             continue
         new = [text[reader.length[row] : stops[row]] for row in rows]
-        for row, distributions in zip(rows, reader.read(rows, new), strict=True):
+        for row, distributions in zip(rows, reader.forward(rows, new), strict=True):
             found[row].append(distributions)
         kept = list(reader.length)
         if max(kept) <= min(2, reader.context - 3):
-            reader.read([1, 0], [[text[-1]] * 3, text[:1]])
+            reader.forward([1, 0], [[text[-1]] * 3, text[:1]])
             for row in range(2):
-                reader.forget(row, kept[row])
+                reader.truncate(row, kept[row])
     return np.stack([np.concatenate(pieces) for pieces in found])
 
 
@@ -170,7 +170,7 @@ def _beside_other_positions(network: PreTrainedModel, reader: TextReader, text: 
 def _beside_a_longer_text(reader: TextReader, text: list[int], far: int) -> FloatArray:
     """A text in a batch with one that ends at the column ``far``; what that one says, or has read, is of no account."""
     reader.length[1] = far - len(text)
-    return reader.read([0, 1], [text, text])[0]
+    return reader.forward([0, 1], [text, text])[0]
 
 
 def _text(vocabulary: int, count: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from multispin_env.speculative.models import LanguagePair
 from multispin_env.speculative.reader import TextReader
-from multispin_env.speculative.sampling import Draft, Payload, Proposal, Verdict, verify
+from multispin_env.speculative.sampling import Draft, Payload, Proposal, VerificationResult, verify
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class SpeculativeDecoder:
         # The last token is left for the first round, whose distributions stand behind it.
         for reader in (self._draft, self._target):
             for user in users:
-                reader.forget(user, 0)
+                reader.truncate(user, 0)
             longer = [user for user in users if len(self.texts[user]) > 1]
             if longer:
-                reader.skim(longer, [self.texts[user][:-1] for user in longer])
+                reader.prefill(longer, [self.texts[user][:-1] for user in longer])
 
     def round(self, users: Sequence[int], lengths: Sequence[int]) -> list[Step]:
         """One round: drafting, verification, feedback.
@@ -113,7 +113,7 @@ class SpeculativeDecoder:
         proposals: list[list[Proposal]] = [[] for _ in users]
         for step in range(max(lengths)):
             drafting = [number for number, length in enumerate(lengths) if length > step]
-            found = self._draft.read([users[number] for number in drafting], [unread[number] for number in drafting])
+            found = self._draft.forward([users[number] for number in drafting], [unread[number] for number in drafting])
             proposed = self._payload.propose(np.stack([distributions[-1] for distributions in found]))
             for number, *entries in zip(drafting, proposed.tokens, proposed.weights, strict=True):
                 proposal = Proposal(*entries)
@@ -123,10 +123,12 @@ class SpeculativeDecoder:
                 unread[number] = [token]
         return [Draft(*each) for each in zip(tokens, proposals, strict=True)]
 
-    def verify(self, users: Sequence[int], drafts: Sequence[Draft]) -> list[Verdict]:
+    def verify(self, users: Sequence[int], drafts: Sequence[Draft]) -> list[VerificationResult]:
         """The second part: verifies all drafts in one pass of the target. The texts stay as they are."""
         unread = self._unread(self._target, users)
-        found = self._target.read(users, [[*last, *draft.tokens] for last, draft in zip(unread, drafts, strict=True)])
+        found = self._target.forward(
+            users, [[*last, *draft.tokens] for last, draft in zip(unread, drafts, strict=True)]
+        )
         return [
             verify(draft, distributions[-1 - len(draft.tokens) :], self._generators[user])
             for user, draft, distributions in zip(users, drafts, found, strict=True)
@@ -135,12 +137,12 @@ class SpeculativeDecoder:
     def _unread(self, reader: TextReader, users: Sequence[int]) -> list[list[int]]:
         """What a model has not read of the texts: at least the last token, as drafts stand behind it."""
         for user in users:
-            reader.forget(user, len(self.texts[user]) - 1)
+            reader.truncate(user, len(self.texts[user]) - 1)
         return [self.texts[user][reader.length[user] :] for user in users]
 
-    def _feed_back(self, user: int, draft: Draft, verdict: Verdict) -> Step:
+    def _feed_back(self, user: int, draft: Draft, verdict: VerificationResult) -> Step:
         for reader in (self._draft, self._target):
-            reader.forget(user, len(self.texts[user]) + verdict.accepted)
+            reader.truncate(user, len(self.texts[user]) + verdict.accepted)
         gained = [*draft.tokens[: verdict.accepted], verdict.token]
         ends = [place for place, token in enumerate(gained, start=1) if token in self._end_tokens]
         gained = gained[: ends[0]] if ends else gained

@@ -117,7 +117,7 @@ class TextReader:
         self.context = longest_text(network)
         self.length = [0] * rows
 
-    def read(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[FloatArray]:
+    def forward(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[FloatArray]:
         """Reads on in some of the texts.
 
         Args:
@@ -143,7 +143,7 @@ class TextReader:
             which = int(np.searchsorted(ends, error.place, side="right"))
             place = before[which] + error.place - int(ends[which] - counts[which])
             for row, length in zip(rows, before, strict=True):
-                self.forget(row, length)
+                self.truncate(row, length)
             raise NoDistributionError(f"{error.args[0]}, in text {rows[which]}", place) from None
         return np.split(distributions, np.cumsum(counts)[:-1])
 
@@ -170,11 +170,11 @@ class TextReader:
             raise NoDistributionError(f"{self._name} has no distribution: {what}", place)
         return found.cpu().numpy()
 
-    def skim(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> None:
-        """Reads on in some of the texts without telling how they go on: for prompts. As :meth:`read` otherwise."""
+    def prefill(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> None:
+        """Reads on in some of the texts without telling how they go on: for prompts. As :meth:`forward` otherwise."""
         self._pass(rows, tokens, 1)
 
-    def forget(self, row: int, length: int) -> None:
+    def truncate(self, row: int, length: int) -> None:
         """Cuts a text to its first tokens; it may be shorter already."""
         self.length[row] = min(self.length[row], length)
 

@@ -57,14 +57,14 @@ def record(
     longer = [row for row, prompt in enumerate(prompts) if len(prompt) > 1]
     for reader in (draft, target):
         if longer:
-            reader.skim(longer, [prompts[row][:-1] for row in longer])
+            reader.prefill(longer, [prompts[row][:-1] for row in longer])
     recordings = [Recording() for _ in prompts]
     last = [prompt[-1] for prompt in prompts]
     writing = list(range(len(prompts)))
     while writing:
         news = [[last[row]] for row in writing]
-        found = np.concatenate(target.read(writing, news))
-        drafted = np.concatenate(draft.read(writing, news))
+        found = np.concatenate(target.forward(writing, news))
+        drafted = np.concatenate(draft.forward(writing, news))
         proposal = payload.propose(drafted)
         tokens = [sample(distribution, generators[row]) for row, distribution in zip(writing, found, strict=True)]
         chances = zip(

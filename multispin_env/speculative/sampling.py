@@ -118,7 +118,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerificationResult:
     """What the server answers.
 
     Attributes:
@@ -130,7 +130,7 @@ class Verdict:
     token: int
 
 
-def verify(draft: Draft, target: FloatArray, generator: np.random.Generator) -> Verdict:
+def verify(draft: Draft, target: FloatArray, generator: np.random.Generator) -> VerificationResult:
     """Verifies a user's drafts.
 
     Args:
@@ -144,8 +144,8 @@ def verify(draft: Draft, target: FloatArray, generator: np.random.Generator) -> 
             residual[proposal.tokens] -= proposal.probabilities()
             residual = np.maximum(residual, 0.0)
             # Where p is q but for its rounding, nothing is left of it.
-            return Verdict(position, sample(residual if residual.any() else target[position], generator))
-    return Verdict(len(draft.tokens), sample(target[-1], generator))
+            return VerificationResult(position, sample(residual if residual.any() else target[position], generator))
+    return VerificationResult(len(draft.tokens), sample(target[-1], generator))
 
 
 def sample(weights: FloatArray, generator: np.random.Generator) -> int:

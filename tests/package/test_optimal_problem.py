@@ -87,7 +87,7 @@ def test_what_it_cannot_mean_is_refused_under_the_name_of_the_field(field, value
         ({"weight": 10**400}, r"weight must be finite, at least 0 and at most 1e\+09, got 1000"),
         (
             {"max_draft_length": 10**5000},
-            "max_draft_length must be an integer from 1 to 10000, got a number of too many digits",
+            "max_draft_length must be an integer from 1 to 10000, got an integer of ",
         ),
         ({"min_draft_length": 30}, "min_draft_length must be an integer from 0 to 25, got 30"),
     ],

@@ -84,7 +84,13 @@ def test_what_is_done_to_the_changes_afterwards_does_not_reach_the_scenario():
 @pytest.mark.parametrize(
     ("name", "changes", "base", "error", "message"),
     [
-        ("mobile", {}, "paper", ValueError, "there is a scenario 'mobile' already; taken are paper, requests, mobile"),
+        (
+            "mobile",
+            {},
+            "paper",
+            ValueError,
+            "there is another scenario 'mobile' already; taken are paper, requests, mobile",
+        ),
         ("", {}, "paper", ValueError, "a scenario's name must be of letters, digits and _.+-, got ''"),
         ("my scenario", {}, "paper", ValueError, "must be of letters, digits and _.+-, got 'my scenario'"),
         ("a:b", {}, "paper", ValueError, "must be of letters, digits and _.+-, got 'a:b'"),
@@ -118,12 +124,30 @@ def test_a_wrong_scenario_is_refused_where_it_is_registered(name, changes, base,
 
 def test_a_registered_name_is_taken():
     register_scenario("mine", {"num_users": 5})
-    with pytest.raises(ValueError, match=r"there is a scenario 'mine' already; taken are .*, mine"):
+    with pytest.raises(ValueError, match=r"there is another scenario 'mine' already; taken are .*, mine"):
         register_scenario("mine", {"num_users": 6})
     assert make_config("mine").num_users == 5
     register_model_pair("mine", load_model_pair("llama2"))
-    with pytest.raises(ValueError, match=r"there is a model pair 'mine' already; taken are .*smollm2, mine"):
-        register_model_pair("mine", load_model_pair("llama2"))
+    with pytest.raises(ValueError, match=r"there is another model pair 'mine' already; taken are .*smollm2, mine"):
+        register_model_pair("mine", load_model_pair("qwen3.5"))
+
+
+def test_a_cell_of_a_notebook_can_be_run_twice():
+    def define(users):
+        def crowded(model_pair):
+            return {"num_users": users}
+
+        return crowded
+
+    register_scenario("mine", {"num_users": 5})
+    register_scenario("mine", {"num_users": 5})
+    register_scenario("crowded", define(40))
+    register_scenario("crowded", define(50))
+    assert make_config("crowded").num_users == 50
+    register_model_pair("mine", load_model_pair("llama2"))
+    register_model_pair("mine", load_model_pair("llama2"))
+    with pytest.raises(ValueError, match="there is another scenario 'crowded' already"):
+        register_scenario("crowded", lambda model_pair: {"num_users": 60})
 
 
 def test_a_pair_of_a_file_serves_under_its_name_with_its_requests(traced_pair, tmp_path):
@@ -139,7 +163,7 @@ def test_a_pair_of_a_file_serves_under_its_name_with_its_requests(traced_pair, t
 @pytest.mark.parametrize(
     ("name", "pair", "error", "message"),
     [
-        ("llama2", "qwen3.5", ValueError, "there is a model pair 'llama2' already"),
+        ("llama2", "qwen3.5", ValueError, "there is another model pair 'llama2' already"),
         ("mine!", "qwen3.5", ValueError, "a model pair's name must be of letters, digits and _.+-, got 'mine!'"),
         ("mine.json", "qwen3.5", ValueError, "must not end in .json, as a file's does, got 'mine.json'"),
         ("mine", "nowhere.json", ConfigError, "nowhere.json cannot be read"),

@@ -129,7 +129,7 @@ def test_a_picture_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mo
         (b"", "empty"),
         (b"[]", "must hold an object"),
         (b"null", "must hold an object"),
-        (b'{"scenario": "mob', "line 1"),
+        (b'{"scenario": "mob', "column 14"),
         (b"\xff\xfe{}", "byte order mark"),
         (b'{"scenario": "\xe9"}', "UTF-8"),
         (b"[" * 10_000, "nested deeper"),

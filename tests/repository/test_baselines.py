@@ -201,9 +201,9 @@ def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(mo
     monkeypatch.setattr("multispin_baselines.CONTROLLERS", dict(CONTROLLERS))
     register_controller("mine", lambda pair: make_controller("fixed", pair.name))
     assert type(make_controller("mine", "llama2")) is type(make_controller("fixed", "llama2"))
-    with pytest.raises(ValueError, match="there is a controller 'mine' already"):
+    with pytest.raises(ValueError, match="there is another controller 'mine' already"):
         register_controller("mine", lambda pair: make_controller("fixed", pair.name))
-    with pytest.raises(ValueError, match="there is a controller 'heterogeneous' already"):
+    with pytest.raises(ValueError, match="there is another controller 'heterogeneous' already"):
         register_controller("heterogeneous", lambda pair: make_controller("fixed", pair.name))
     for name in ("", "two words", "module:Class", "../fixed"):
         with pytest.raises(ValueError, match="name must be of letters"):

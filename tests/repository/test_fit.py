@@ -8,6 +8,7 @@ import pytest
 import torch
 from multispin_agents import AGENTS
 from multispin_agents.cloning import collect_demonstrations
+from multispin_agents.policy import LearnedController
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.cli import main
 from multispin_train.fit import demonstrations
@@ -16,6 +17,9 @@ from multispin_train.fit.checkpoints import chunks_done
 from multispin_train.fit.learning_curve import CurveRow
 from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from multispin_env import make_config
+from multispin_env.evaluation.rollout import play
 
 SMALL = {"num_users": 3, "episode_rounds": 10}
 TINY = {"total_timesteps": 384, "num_envs": 8, "n_steps": 8, "updates_per_chunk": 2, "batch_size": 32, "width": 8}
@@ -41,11 +45,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "policies" / NAME / "actor.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize(
+    "changes", [*({"agent": agent} for agent in AGENTS), {"users": (2, 4)}, {"agent": "recurrent-ppo", "users": (2, 4)}]
+)
 def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
-    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained(tmp_path / "whole", agent=agent)
+    whole = trained(tmp_path / "whole", **changes)
     assert [(row.controller, row.timesteps) for row in whole] == [
         ("heterogeneous", 0),
         ("robust", 0),
@@ -64,13 +70,39 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
 
     monkeypatch.setattr(fit._Advance, "_on_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "cut", agent=agent)
+        trained(tmp_path / "cut", **changes)
     assert chunks_done(tmp_path / "cut" / "seed0" / "checkpoint.pt") == 1
-    assert trained(tmp_path / "cut", agent=agent) == whole
+    assert trained(tmp_path / "cut", **changes) == whole
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert trained(tmp_path / "cut", agent=agent) == whole  # nothing is left to do
+    assert trained(tmp_path / "cut", **changes) == whole  # nothing is left to do
     assert (tmp_path / "cut" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_agent_of_several_numbers_of_users_is_judged_by_all_and_serves_any(tmp_path: Path) -> None:
+    rows = {users: trained(tmp_path / f"{users}", users=users) for users in ((2, 4), (2,), (4,))}
+    few, both, many = (
+        next(row.goodput_tok_s for row in rows[users] if row.controller == "heterogeneous")
+        for users in ((2,), (2, 4), (4,))
+    )
+    assert few < both < many
+    system = make_config("mobile", config={**SMALL, "num_users": 7})
+    (episode,) = play(LearnedController.load(tmp_path / "(2, 4)" / "policies" / NAME), system, [0], timed=False)
+    assert episode.tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"users": (5, 5)}, "users must be different numbers, got 5 5"),
+        ({"users": (5, 0)}, "num_users must be an integer in"),
+        ({"users": (2, 4), "network": "mlp"}, "network must be equivariant to serve several numbers of users, got mlp"),
+        ({"users": (2, 4), "agent": "sac"}, "users must be left out for sac"),
+    ],
+)
+def test_numbers_of_users_that_cannot_be_trained_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        training(**changes)
 
 
 def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
@@ -158,7 +190,7 @@ def test_a_folder_of_another_training_and_bad_values_are_refused(
     assert main(["fit", "--hyperparameters", '{"discount": 1}', "--output", str(tmp_path / "new")]) == 2
     assert "ppo has no field 'discount'" in " ".join(capsys.readouterr().err.split())
     assert main(["fit", "--seeds", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "seeds must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert "seeds must be an integer in [1, 1000000000], got 0" in capsys.readouterr().err
     assert main(["benchmark", "--policy", str(tmp_path / "none"), "--output", str(tmp_path / "new")]) == 2
     assert "no policy in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

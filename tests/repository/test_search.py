@@ -113,9 +113,9 @@ def test_the_command_searches_and_refuses_bad_values(tmp_path: Path, capsys: pyt
     assert main([*arguments, "--agent", "sac", "--trials", "1"]) == 2
     assert "holds results for another agent" in " ".join(capsys.readouterr().err.split())
     assert main([*arguments, "--trials", "0"]) == 2
-    assert "trials must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert "trials must be an integer in [1, 1000000000], got 0" in capsys.readouterr().err
     assert main(["search", "--total-timesteps", "0", "--output", str(tmp_path / "new")]) == 2
-    assert "total_timesteps must be an integer in [1, 1e+09], got 0" in capsys.readouterr().err
+    assert "total_timesteps must be an integer in [1, 1000000000], got 0" in capsys.readouterr().err
 
 
 def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_journal_cut_off_in_a_line_goes_on_and_another_is_named(tmp_path: Path
     for content, message in (
         ("[]\n", "entry 1: must be an object"),
         ("null\n" + whole, "entry 1: must be an object"),
-        ("".join([lines[0], "{\n", *lines[1:]]), "entry 2: line 1"),
+        ("".join([lines[0], "{\n", *lines[1:]]), "entry 2: column 2"),
         (10_000 * "[" + "\n", "must not be nested deeper"),
         ('{"op_code": ' + 400 * "9" + "}\n", "digits"),
         ('{"op_code": 99}\n', "is not the journal of a search of ours"),

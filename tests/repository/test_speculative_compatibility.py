@@ -100,10 +100,10 @@ def test_what_is_accepted_is_read_as_alone_and_at_once_up_to_the_context(name):
     reader = reader_of(network, 3)
     while rows := [row for row in generator.permutation(3).tolist() if reader.length[row] < lengths[row]]:
         kept = list(reader.length)
-        reader.read(rows[:1], [generator.integers(3, VOCABULARY, size=min(3, context - kept[rows[0]])).tolist()])
-        reader.forget(rows[0], kept[rows[0]])
+        reader.forward(rows[:1], [generator.integers(3, VOCABULARY, size=min(3, context - kept[rows[0]])).tolist()])
+        reader.truncate(rows[0], kept[rows[0]])
         new = [texts[row][kept[row] :][: generator.integers(1, 9)] for row in rows]
-        for row, found in zip(rows, reader.read(rows, new), strict=True):
+        for row, found in zip(rows, reader.forward(rows, new), strict=True):
             with torch.inference_mode():
                 logits = network(input_ids=torch.tensor([texts[row]])).logits[0]
             alone = reader.distributions(logits)[kept[row] :][: len(found)]
@@ -210,7 +210,7 @@ def spoilt(network, monkeypatch, spoil):
 
 def test_a_round_tells_which_text_and_place_and_leaves_the_texts_as_they_are(monkeypatch):
     reader = reader_of(network_of("llama", {}), 3)
-    reader.skim([1, 2], [[5, 6], [7]])
+    reader.prefill([1, 2], [[5, 6], [7]])
 
     def spoil(logits):
         logits[1, 2, 4] = torch.nan
@@ -221,7 +221,7 @@ def test_a_round_tells_which_text_and_place_and_leaves_the_texts_as_they_are(mon
     with pytest.raises(
         NoDistributionError, match=r"draft 'random' has no distribution: .*, got nan, in text 1, behind token 4"
     ):
-        reader.read([2, 1], [[3, 4], [3, 4, 5]])
+        reader.forward([2, 1], [[3, 4], [3, 4, 5]])
     assert reader.length == [0, 2, 1]
 
 
@@ -234,11 +234,11 @@ def test_minus_infinity_is_a_logit_but_not_of_every_token(monkeypatch):
 
     spoilt(network, monkeypatch, exclude)
     reader = reader_of(network, 1)
-    assert reader.read([0], [[3]])[0][0].tolist() == [1.0] + [0.0] * (VOCABULARY - 1)
+    assert reader.forward([0], [[3]])[0][0].tolist() == [1.0] + [0.0] * (VOCABULARY - 1)
     check(network)
     spoilt(network, monkeypatch, lambda logits: torch.full_like(logits, -torch.inf))
     with pytest.raises(NoDistributionError, match="all logits are -inf, in text 0, behind token 1"):
-        reader.read([0], [[3]])
+        reader.forward([0], [[3]])
 
 
 def tokenizer_of(tokens, folder, end=None):
@@ -277,7 +277,7 @@ def test_numbers_with_gaps_reach_the_last_token_and_skip_those_that_are_none(tmp
     pair = load_pair(*[folder_of(tmp_path / name, tokens, "end") for name in ("draft", "target")])
     assert pair.end_tokens == {7}
     for network in (pair.draft, pair.target):
-        (distributions,) = pair.reader(network, 1).read([0], [[0, 1]])
+        (distributions,) = pair.reader(network, 1).forward([0], [[0, 1]])
         assert np.flatnonzero(distributions.min(axis=0)).tolist() == [0, 1, 7, 9]
 
 

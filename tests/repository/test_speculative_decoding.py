@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from multispin_env.speculative import decoding, reader
 from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.reader import TextReader
-from multispin_env.speculative.sampling import Payload, Proposal, Verdict, sample
+from multispin_env.speculative.sampling import Payload, Proposal, VerificationResult, sample
 
 pytestmark = pytest.mark.live
 
@@ -57,14 +57,14 @@ def texts(decoder, users, tokens, seed):
 
 
 def accept_always(draft, target, generator):
-    return Verdict(len(draft.tokens), sample(target[-1], generator))
+    return VerificationResult(len(draft.tokens), sample(target[-1], generator))
 
 
 def correct_from_the_target(draft, target, generator):
     for position, (token, proposal) in enumerate(zip(draft.tokens, draft.proposals, strict=True)):
         if generator.random() * proposal.probability(token) >= target[position, token]:
-            return Verdict(position, sample(target[position], generator))
-    return Verdict(len(draft.tokens), sample(target[-1], generator))
+            return VerificationResult(position, sample(target[position], generator))
+    return VerificationResult(len(draft.tokens), sample(target[-1], generator))
 
 
 def draw_something_else(proposal, generator):
@@ -119,16 +119,16 @@ def test_reading_in_padded_batches_from_a_cache_is_reading_alone_and_at_once(net
     generator = np.random.default_rng(0)
     whole = [generator.integers(VOCABULARY, size=length).tolist() for length in (12, 7, 30)]
     batch = TextReader(network, 3, VOCABULARY)
-    batch.skim([0, 1, 2], [whole[0][:3], [3, 3, 3, 3, 3, 3], whole[2][:5]])
-    batch.forget(1, 0)  # another request takes the row
-    batch.skim([1], [whole[1][:2]])
-    batch.read([2, 0], [[1, 2, 3, 0], [1, 1]])  # drafts, rejected
-    batch.forget(0, 3)
-    batch.forget(2, 5)
+    batch.prefill([0, 1, 2], [whole[0][:3], [3, 3, 3, 3, 3, 3], whole[2][:5]])
+    batch.truncate(1, 0)  # another request takes the row
+    batch.prefill([1], [whole[1][:2]])
+    batch.forward([2, 0], [[1, 2, 3, 0], [1, 1]])  # drafts, rejected
+    batch.truncate(0, 3)
+    batch.truncate(2, 5)
     for stop in (6, 30):  # the rest in two passes of ragged rows
         rows = [row for row in range(3) if batch.length[row] < len(whole[row])]
         start = {row: batch.length[row] for row in rows}
-        found = batch.read(rows, [whole[row][start[row] : stop] for row in rows])
+        found = batch.forward(rows, [whole[row][start[row] : stop] for row in rows])
         for row, distributions in zip(rows, found, strict=True):
             alone = probabilities(network, whole[row])[start[row] : stop]
             np.testing.assert_allclose(distributions, alone, atol=1e-5)
@@ -136,7 +136,7 @@ def test_reading_in_padded_batches_from_a_cache_is_reading_alone_and_at_once(net
 
 def test_temperature_divides_the_logits():
     hot, plain = (TextReader(llama(0), 1, VOCABULARY, temperature) for temperature in (2.0, 1.0))
-    (hotter,), (distributions,) = hot.read([0], [PROMPT]), plain.read([0], [PROMPT])
+    (hotter,), (distributions,) = hot.forward([0], [PROMPT]), plain.forward([0], [PROMPT])
     flattened = np.sqrt(distributions)
     np.testing.assert_allclose(hotter, flattened / flattened.sum(axis=-1, keepdims=True), atol=1e-6)
 

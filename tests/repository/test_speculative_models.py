@@ -87,28 +87,30 @@ def test_a_gguf_file_is_found_by_file_folder_and_package(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"{", "not JSON: Expecting property name enclosed in double quotes at character 2"),
-        (b'{"task": "a"}', "must be an object with task and prompt, got 'task'"),
-        (b"{}", "must be an object with task and prompt, got none"),
-        (b"[1]", "must be an object with task and prompt, got list"),
-        (b"null", "must be an object with task and prompt, got NoneType"),
-        (b'{"task": "a", "prompt": "b", "' + 200 * b"c" + b'": 1}', r"'task', 'prompt', 'c{50,} \.\.\.$"),
+        (b"{", "column 2: is no JSON: Expecting property name enclosed in double quotes"),
+        (b'{"task": "a"}', "Prompt needs a value for: prompt"),
+        (b"{}", "Prompt needs a value for: task, prompt"),
+        (b"[1]", r"a prompt must be a Prompt or a dict of its fields, got \[1\]"),
+        (b"null", "a prompt must be a Prompt or a dict of its fields, got None"),
+        (
+            b'{"task": "a", "prompt": "b", "' + 200 * b"c" + b'": 1}',
+            r"no field 'c{30,}\.\.\.c+'. Its fields are: task, prompt",
+        ),
         (b'{"task": "", "prompt": "b"}', "task must be a non-empty string, got ''"),
         (b'{"task": "a", "prompt": 3}', "prompt must be a non-empty string, got 3"),
-        (b'{"task": "a", "prompt": NaN}', "prompt must be a non-empty string, got nan"),
-        (b'{"task": "a", "prompt": ["b"]}', "prompt must be a non-empty string, got list"),
-        (b'{"task": "a", "prompt": ' + 400 * b"9" + b"}", r"prompt must be a non-empty string, got 9{80} \.\.\.$"),
-        (b'{"task": "a", "prompt": ' + 5000 * b"9" + b"}", "must be an object with task and prompt: Exceeds the limit"),
-        (b'{"task": "a", "task": "b", "prompt": "c"}', "'task' stands there more than once"),
-        (10_000 * b"[" + 10_000 * b"]", "got lists or objects nested too deep"),
-        (b'{"task": "a", "prompt": "\xe9"}', "must be UTF-8, got the byte 0xe9 at byte 26"),
-        (b'{"task": "a", "prompt": "b\\ud83d"}', "prompt must be text, got half of a surrogate pair at character 2"),
+        (b'{"task": "a", "prompt": NaN}', "numbers must be finite, got 'NaN'"),
+        (b'{"task": "a", "prompt": ["b"]}', r"prompt must be a non-empty string, got \['b'\]"),
+        (b'{"task": "a", "prompt": ' + 5000 * b"9" + b"}", "integers must have at most 20 digits"),
+        (b'{"task": "a", "task": "b", "prompt": "c"}', "a key must stand once in an object, got 'task' twice"),
+        (10_000 * b"[" + 10_000 * b"]", "must not be nested deeper than 50"),
+        (b'{"task": "a", "prompt": "\xe9"}', "must be UTF-8, got b'.xe9'"),
+        (b'{"task": "a", "prompt": "b\\ud83d"}', "strings must be text, got half of a surrogate pair"),
     ],
 )
 def test_a_wrong_line_of_prompts_is_named(tmp_path, line, complaint):
     file = tmp_path / "prompts.jsonl"
     file.write_bytes(b'{"task": "a", "prompt": "b"}\n\n' + line + b"\n")
-    with pytest.raises(ValueError, match=rf"^{file}, line 3: .*{complaint}"):
+    with pytest.raises(ValueError, match=rf"^{file}, line 3.*{complaint}"):
         read_prompts(file)
 
 

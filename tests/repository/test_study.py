@@ -36,7 +36,7 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
     assert {cell.network for cell in flagship} == {"equivariant", "mlp"}
     for users in (5, 10, 40):
         setting = plan.settings[f"users-{users}"]
-        assert setting.system().num_users == users == plan.cells[f"users-{users}"].system().num_users
+        assert setting.system().num_users == users == plan.cells[f"users-{users}"].systems()[0].num_users
         assert f"users-{users}" in setting.cells
 
 

@@ -99,5 +99,5 @@ def test_the_shipped_target_writes_python():
     pair = tiny_pair()
     reader = pair.reader(pair.target, 1)
     text = pair.encode("def __len__(self):\n    return len(se")
-    (distributions,) = reader.read([0], [text])
+    (distributions,) = reader.forward([0], [text])
     assert pair.decode([int(np.argmax(distributions[-1]))]) == "l"

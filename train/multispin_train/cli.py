@@ -63,7 +63,8 @@ COMMANDS = {
 # The first of the extras that brings a module, if the command's own does not.
 _EXTRAS = {
     "benchmark": ("matplotlib", "rich", "tyro"),
-    "train": ("optuna", "sb3_contrib", "stable_baselines3", "tensorboard", "torch", "yaml"),
+    "ray": ("ray",),
+    "train": ("joblib", "optuna", "sb3_contrib", "stable_baselines3", "tensorboard", "torch", "yaml"),
     "live": ("accelerate", "gguf", "safetensors", "tokenizers", "torch", "transformers"),
 }
 _RULE = re.compile(r"[─-]{5,}")

@@ -12,7 +12,7 @@ import tyro
 from multispin_agents import AGENTS, NETWORKS
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from multispin_env import MODEL_PAIRS, SCENARIOS
+from multispin_env import MODEL_PAIRS, SCENARIOS, SystemConfig, make_config
 from multispin_env.config import ConfigError, check_number, shown
 from multispin_env.envs.actions import ACTIONS
 from multispin_env.files import parse_json, read_json
@@ -94,6 +94,19 @@ Config = Annotated[
 ]
 HyperparameterChanges = Annotated[Mapping[str, Any], _object_option("hyperparameters")]
 EnvKwargs = Annotated[Mapping[str, Any], _object_option("env-kwargs")]
+
+
+def make_system(scenario: str, model_pair: str, config: Mapping[str, Any]) -> SystemConfig:
+    """The system of a scenario, a model pair and what ``--config`` changes.
+
+    Raises:
+        ValueError: One of them is wrong; the message says which.
+    """
+    make_config(scenario, model_pair)
+    try:
+        return make_config(scenario, model_pair, config)
+    except ConfigError as error:
+        raise ConfigError(f"--config: {error}") from error
 
 
 def command_line(command: str, arguments: Mapping[str, Any]) -> str:

@@ -128,7 +128,7 @@ class Search(CheckedOptions):
 
     def space(self) -> dict[str, Range]:
         """The ranges."""
-        hot = self.task.system().heat.slowdown > 0.0
+        hot = self.task.systems()[0].heat.slowdown > 0.0
         space = {**SPACE[self.task.agent], **({"gamma": GAMMAS} if hot else {})}
         return {name: values for name, values in space.items() if name not in self.task.hyperparameters}
 

@@ -1,12 +1,12 @@
 """Uplink channels: what a user's band carries over time, and what is observed of it."""
 
 from multispin_env.config import ChannelConfig
-from multispin_env.core.channel.base import EXACT, OUTDATED, Channel
+from multispin_env.core.channel.base import Channel
 from multispin_env.core.channel.block import BlockChannel
 from multispin_env.core.channel.mobility import MobilityChannel
 from multispin_env.core.channel.trace import TraceChannel
 
-__all__ = ["CHANNELS", "EXACT", "OUTDATED", "Channel", "make_channel"]
+__all__ = ["CHANNELS", "Channel", "make_channel"]
 
 # From a kind to the channels of it.
 # (The section of the configuration is registered in multispin_env.config.CHANNEL_CONFIGS.)

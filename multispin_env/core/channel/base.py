@@ -13,10 +13,6 @@ from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.features import Feature
 from multispin_env.core.streams import Streams
 
-# What the server knows of the rates when it decides: ``exact``, those of the uploads, or ``outdated``, those of the
-# round's start, while uploads take place later and their rates move on.
-EXACT, OUTDATED = "exact", "outdated"
-
 # Uploads that follow their channels end after so long, 11 days: only a share that vanishes takes longer.
 LONGEST_UPLOAD_S = 1e6
 

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.config import BlockChannelConfig
-from multispin_env.core.channel.base import EXACT, Channel, snr_at_path_gain
+from multispin_env.core.channel.base import Channel, snr_at_path_gain
 from multispin_env.core.equations import FloatArray, IntArray, spectral_efficiency
 from multispin_env.core.streams import RoundDraws, Streams
+from multispin_env.core.view import EXACT
 
 
 class BlockChannel(Channel):

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.config import MobilityChannelConfig
-from multispin_env.core.channel.base import OUTDATED, Channel, snr_at_path_gain
+from multispin_env.core.channel.base import Channel, snr_at_path_gain
 from multispin_env.core.channel.live import CellLimits, live_upload_s
 from multispin_env.core.channel.paths import Paths, efficiency
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.records import clarke, gauss_markov, places
 from multispin_env.core.streams import Streams, splitmix64
+from multispin_env.core.view import OUTDATED
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 _DB_TO_LOG = float(np.log(10.0)) / 10.0

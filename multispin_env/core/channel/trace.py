@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multispin_env.config import TraceChannelConfig
-from multispin_env.core.channel.base import LONGEST_UPLOAD_S, OUTDATED, Channel
+from multispin_env.core.channel.base import LONGEST_UPLOAD_S, Channel
 from multispin_env.core.channel.uplinks import load_uplink
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.streams import Streams
+from multispin_env.core.view import OUTDATED
 
 # What is measured at the start of a round is the mean rate over so long before it, and the long-term one over so long.
 _OBSERVED_S = 0.1

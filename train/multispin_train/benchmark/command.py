@@ -12,9 +12,14 @@ from multispin_env.evaluation.results import ResultsFolder
 from multispin_train.benchmark.protocol import Protocol, Row, run_benchmark
 from multispin_train.benchmark.report import terminal_report, write_report
 from multispin_train.display import CommandProgress
+from multispin_train.workers import Workers
 
 
-def benchmark(protocol: tyro.conf.OmitArgPrefixes[Protocol], output: Path) -> None:
+def benchmark(
+    protocol: tyro.conf.OmitArgPrefixes[Protocol],
+    output: Path,
+    workers: tyro.conf.OmitArgPrefixes[Workers] = Workers(),  # noqa: B008 (frozen)
+) -> None:
     """Plays every controller on the same seeds of one scenario.
 
     The reference protocol. Writes results.csv (a row per controller and seed, as they come), report.md and goodput.png;
@@ -26,6 +31,7 @@ def benchmark(protocol: tyro.conf.OmitArgPrefixes[Protocol], output: Path) -> No
     Args:
         protocol: What is played.
         output: A new folder, or one of the same scenario, pair and config.
+        workers: Who plays. Decision times are those of a busy machine where several do.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -46,7 +52,7 @@ def benchmark(protocol: tyro.conf.OmitArgPrefixes[Protocol], output: Path) -> No
                 progress.begin(tasks[name], played)
 
         try:
-            rows = run_benchmark(protocol, folder, show)
+            rows = run_benchmark(protocol, folder, show, workers=workers)
         except KeyboardInterrupt as interruption:
             raise KeyboardInterrupt(_kept(protocol, folder)) from interruption
     console.print(terminal_report(protocol, write_report(folder.path, protocol, rows)))

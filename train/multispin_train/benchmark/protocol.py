@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from multispin_baselines import CONTROLLERS, REFERENCE_CONTROLLERS
 
-from multispin_env import SystemConfig, make_config
+from multispin_env import SystemConfig
 from multispin_env.config import whole
 from multispin_env.evaluation.evaluator import evaluation_seeds
 from multispin_env.evaluation.reference import world_probe
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import Episode, play
 from multispin_train.benchmark.contestants import Contestant, ObservationSetting, find_controller, find_policy
-from multispin_train.options import MOST, CheckedOptions, Config, Controllers, EnvKwargs, ModelPair, Policies, Scenario
+from multispin_train.options import (
+    MOST,
+    CheckedOptions,
+    Config,
+    Controllers,
+    EnvKwargs,
+    ModelPair,
+    Policies,
+    Scenario,
+    make_system,
+)
+from multispin_train.workers import Workers
 
 # Episodes played side by side, and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 16
@@ -92,7 +104,7 @@ class Protocol(CheckedOptions):
 
     def system(self) -> SystemConfig:
         """The scenario's system."""
-        return make_config(self.scenario, self.model_pair, self.config)
+        return make_system(self.scenario, self.model_pair, self.config)
 
     @cached_property
     def contestants(self) -> tuple[Contestant, ...]:
@@ -145,6 +157,7 @@ def run_benchmark(
     on_progress: Callable[[str, int], None] = lambda name, rounds: None,
     *,
     timed: bool = True,
+    workers: Workers | None = None,
 ) -> list[Row]:
     """Plays what the folder lacks and returns all its rows, by controller and seed, those of earlier runs included.
 
@@ -154,6 +167,7 @@ def run_benchmark(
         on_progress: Called with a name and the rounds just finished, of all seeds together; first, when its turn has
             come, with those of earlier runs.
         timed: Whether decisions are timed; where they are not, their time is NaN.
+        workers: Who plays; this process if not given.
 
     Raises:
         ValueError: Somebody's decisions are impossible.
@@ -161,21 +175,40 @@ def run_benchmark(
     finished = {(row.controller, row.seed) for row in folder.rows()}
     config = protocol.system()
     seeds = evaluation_seeds(protocol.seeds)
-    for contestant in protocol.contestants:
-        name = contestant.name
-        missing = [seed for seed in seeds if (name, seed) not in finished]
-        on_progress(name, (len(seeds) - len(missing)) * config.episode_rounds)
-        for start in range(0, len(missing), SEEDS_PER_BATCH):
-            batch = missing[start : start + SEEDS_PER_BATCH]
-            player = contestant.make()
-            count = len(batch)
-            try:
-                episodes = play(player, config, batch, lambda: on_progress(name, count), timed=timed)  # noqa: B023
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name} cannot go on: {error}") from error
-            num_users = player.transform_config(config).num_users
-            folder.append([_row(protocol, name, num_users, episode) for episode in episodes])
+    workers = workers or Workers()
+
+    def pieces() -> Iterator[tuple[Contestant, SystemConfig, list[int], bool, Callable[[], None] | None]]:
+        for contestant in protocol.contestants:
+            name = contestant.name
+            missing = [seed for seed in seeds if (name, seed) not in finished]
+            on_progress(name, (len(seeds) - len(missing)) * config.episode_rounds)
+            for start in range(0, len(missing), SEEDS_PER_BATCH):
+                batch = missing[start : start + SEEDS_PER_BATCH]
+                # Only here is there anybody to tell of single rounds.
+                on_round = functools.partial(on_progress, name, len(batch)) if workers.in_this_process() else None
+                yield contestant, config, batch, timed, on_round
+
+    for (contestant, _, batch, _, on_round), (num_users, episodes) in workers.work(_played, pieces()):
+        folder.append([_row(protocol, contestant.name, num_users, episode) for episode in episodes])
+        if on_round is None:
+            on_progress(contestant.name, len(batch) * config.episode_rounds)
     return in_order(folder.rows())
+
+
+def _played(
+    contestant: Contestant,
+    config: SystemConfig,
+    seeds: Sequence[int],
+    timed: bool,
+    on_round: Callable[[], None] | None,
+) -> tuple[int, list[Episode]]:
+    """How many users there are where the contestant plays, and its episodes."""
+    player = contestant.make()
+    try:
+        episodes = play(player, config, seeds, on_round or (lambda: None), timed=timed)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{contestant.name} cannot go on: {error}") from error
+    return player.transform_config(config).num_users, episodes
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import tyro
 from multispin_baselines import REFERENCE_CONTROLLERS
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from multispin_env import MODEL_PAIRS, SCENARIOS
 from multispin_env.evaluation import reference as reference_results
@@ -18,6 +19,7 @@ from multispin_env.evaluation.reference import REFERENCE_SEEDS, ReferenceResults
 from multispin_env.profiles import load_model_pair
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.display import CommandProgress
+from multispin_train.workers import Workers
 
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
 
@@ -32,7 +34,11 @@ def all_settings() -> list[tuple[str, str]]:
     ]
 
 
-def reference(output: Path, settings: Settings = ()) -> None:
+def reference(
+    output: Path,
+    settings: Settings = (),
+    workers: tyro.conf.OmitArgPrefixes[Workers] = Workers(),  # noqa: B008 (frozen)
+) -> None:
     """Plays what the package carries as reference results.
 
     Plays the reference controllers on 64 seeds of every scenario and pair that runs without language models, and writes
@@ -44,6 +50,7 @@ def reference(output: Path, settings: Settings = ()) -> None:
     Args:
         output: A new folder, or one to go on with.
         settings: Scenarios and pairs, such as paper-llama2; all if none are given.
+        workers: Who plays.
 
     Raises:
         ValueError: There is no such setting.
@@ -55,7 +62,9 @@ def reference(output: Path, settings: Settings = ()) -> None:
             raise ValueError(f"settings must be of {', '.join(known)}, got {name!r}")
     console = Console()
     with CommandProgress(console) as progress:
-        files = write_references(output, progress, settings=[known[name] for name in settings or known])
+        files = write_references(
+            output, progress, settings=[known[name] for name in settings or known], workers=workers
+        )
     for file in files:
         console.print(str(file), highlight=False, markup=False, soft_wrap=True)
 
@@ -67,6 +76,7 @@ def write_references(
     settings: Sequence[tuple[str, str]] | None = None,
     seeds: int = REFERENCE_SEEDS,
     destination: Path | None = None,
+    workers: Workers | None = None,
 ) -> list[Path]:
     """Plays the reference controllers in every setting and writes its file as soon as a setting is finished.
 
@@ -76,6 +86,7 @@ def write_references(
         settings: Scenarios and pairs; :func:`all_settings` if not given.
         seeds: Episodes of every controller in every setting.
         destination: Where the files go; the package itself if not given.
+        workers: Who plays; this process if not given.
 
     Returns:
         The files.
@@ -101,7 +112,8 @@ def write_references(
         progress.start_task(task)
         file = destination / reference_file(protocol.scenario, protocol.model_pair)
         folder = protocol.open_folder(output / file.stem)
-        rows = run_benchmark(protocol, folder, lambda name, played: progress.advance(task, played), timed=False)  # noqa: B023
+        advance = functools.partial(_advance, progress, task)
+        rows = run_benchmark(protocol, folder, advance, timed=False, workers=workers)
         system = protocol.system()
         results = ReferenceResults(
             system=system.to_dict(),
@@ -114,3 +126,7 @@ def write_references(
         reference_results.write_reference(file, results)
         written.append(file)
     return written
+
+
+def _advance(progress: Progress, task: TaskID, name: str, played: int) -> None:
+    progress.advance(task, played)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,12 +39,11 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 
 import multispin_env
-from multispin_env import SystemConfig, make_config
+from multispin_env import SystemConfig
 from multispin_env.config import whole
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
-from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
 from multispin_train.fit.demonstrations import collect_once
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
@@ -59,6 +58,7 @@ from multispin_train.options import (
     Network,
     Scenario,
     command_line,
+    make_system,
     one_of,
 )
 
@@ -84,6 +84,8 @@ class Training(CheckedOptions):
         teacher: A controller whose decisions a ppo agent clones before it learns by itself, or none;
             long-run is the one to learn from.
         seeds: Agents to train, from seed 0 on.
+        users: Numbers of users to train and evaluate with, one after the other, for one agent that serves them all; by
+            default the system's own.
         config: Changed fields of SystemConfig.
         hyperparameters: Changed values, such as '{"total_timesteps": 1000000}', of those in
             agents/multispin_agents/hyperparameters/AGENT.yaml.
@@ -96,6 +98,7 @@ class Training(CheckedOptions):
     network: Network = "equivariant"
     teacher: Annotated[str, tyro.conf.arg(metavar=one_of(TEACHERS))] = "none"
     seeds: int = whole(1, MOST, default=1)
+    users: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [K ...]", help_behavior_hint="")] = ()
     config: Config = field(default_factory=dict)
     hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
@@ -107,13 +110,28 @@ class Training(CheckedOptions):
         if self.teacher != "none" and self.agent != "ppo":
             raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
-        make_network_codec(self.action, self.system())  # refuses what networks cannot learn
+        make_network_codec(self.action, self.systems()[0])  # refuses what networks cannot learn
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        if self.users:
+            self._check_users()
 
-    def system(self) -> SystemConfig:
-        """The scenario's system."""
-        return make_config(self.scenario, self.model_pair, self.config)
+    def _check_users(self) -> None:
+        if len(set(self.users)) < len(self.users):
+            raise ValueError(f"users must be different numbers, got {' '.join(map(str, self.users))}")
+        if self.network != "equivariant":
+            raise ValueError(f"network must be equivariant to serve several numbers of users, got {self.network}")
+        # What is replayed of one number of users does not fit another's.
+        if self.agent == "sac" or self.teacher != "none":
+            raise ValueError(
+                "users must be left out for sac and with a teacher, which have one number of users, got "
+                f"{' '.join(map(str, self.users))}"
+            )
+
+    def systems(self) -> tuple[SystemConfig, ...]:
+        """The scenario's system, with each number of users."""
+        system = make_system(self.scenario, self.model_pair, self.config)
+        return tuple(system.updated({"num_users": users}) for users in self.users or (system.num_users,))
 
     def values(self) -> Hyperparameters:
         """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
@@ -130,7 +148,8 @@ class Training(CheckedOptions):
         Raises:
             FileExistsError: The folder holds something else.
         """
-        manifest = {**asdict(self), "system": self.system().to_dict(), "values": asdict(self.values())}
+        systems = [system.to_dict() for system in self.systems()]
+        manifest = {**asdict(self), "systems": systems, "values": asdict(self.values())}
         return ResultsFolder(
             path,
             manifest,
@@ -174,7 +193,7 @@ class _Evaluation:
     """Plays controllers on the evaluation seeds, the references first."""
 
     def __init__(self, training: Training, folder: ResultsFolder[CurveRow]) -> None:
-        self._config = training.system()
+        self._systems = training.systems()
         self._folder = folder
         played = {name: self._goodput(make_controller(name, training.model_pair)) for name in REFERENCES}
         self._reference = played["heterogeneous"]
@@ -187,7 +206,11 @@ class _Evaluation:
 
     def _goodput(self, controller: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array(
-            [episode.goodput_tok_s for episode in play(controller, self._config, EVALUATION_SEEDS, timed=False)]
+            [
+                episode.goodput_tok_s
+                for system in self._systems
+                for episode in play(controller, system, EVALUATION_SEEDS, timed=False)
+            ]
         )
 
     def _append(
@@ -202,7 +225,11 @@ class _Evaluation:
 
 
 class _Run:
-    """One agent's training."""
+    """One agent's training.
+
+    Of several numbers of users each has its environments, and an agent of stable-baselines3 whose buffer has their
+    shapes. These agents take turns, and all have the first one's weights and optimizer.
+    """
 
     def __init__(
         self,
@@ -232,21 +259,30 @@ class _Run:
         task = progress.add_task(self._name, total=values.chunks * values.chunk_timesteps, completed=done_timesteps)
         if done == values.chunks:
             return
-        system = self._training.system()
-        env = make_training_env(system, self._training.action, values.num_envs)
-        agent = make_agent(env, system, self._training.network, values, self._seed)
-        if done is not None:
-            restore_checkpoint(self._checkpoint_file, agent)
-        logger = configure(str(self._path / "tensorboard"), ["tensorboard"])
-        agent.set_logger(logger)
-        with closing(env), closing(logger):
+        with ExitStack() as stack:
+            logger = stack.enter_context(closing(configure(str(self._path / "tensorboard"), ["tensorboard"])))
+            agents = []
+            for system in self._training.systems():
+                env = stack.enter_context(closing(make_training_env(system, self._training.action, values.num_envs)))
+                agents.append(make_agent(env, system, self._training.network, values, self._seed))
+                agents[-1].set_logger(logger)
+                policies = agents[0].policy, agents[-1].policy
+                if isinstance(policies[0], AllocationPolicy) and isinstance(policies[1], AllocationPolicy):
+                    policies[1].share(policies[0])
             if done is None:
                 if self._training.teacher != "none":
-                    self._learn_from_teacher(agent, progress)
-                self._checkpoint(agent, 0)
+                    self._learn_from_teacher(agents[0], progress)
+                self._checkpoint(agents[0], 0)
+            else:
+                restore_checkpoint(self._checkpoint_file, agents[0])
+            last = agents[0]
             for chunk in range(done or 0, values.chunks):
-                self._train_chunk(agent, env, chunk, _Advance(progress, task))
+                agent = agents[chunk % len(agents)]
+                agent.num_timesteps, agent._n_updates = last.num_timesteps, last._n_updates
+                agent._episode_num = last._episode_num
+                self._train_chunk(agent, chunk, _Advance(progress, task))
                 self._checkpoint(agent, chunk + 1)
+                last = agent
 
     def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
         assert isinstance(agent.policy, AllocationPolicy)
@@ -254,7 +290,7 @@ class _Run:
         demonstrations = collect_once(
             self._folder.path / "demonstrations.pt",
             make_controller(self._training.teacher, self._training.model_pair),
-            self._training.system(),
+            self._training.systems()[0],
             self._training.action,
             self._values.demonstrations,
             progress,
@@ -262,12 +298,13 @@ class _Run:
         set_random_seed(self._seed)
         behavior_clone(agent.policy.network, demonstrations, self._values.cloning_epochs)
 
-    def _train_chunk(self, agent: BaseAlgorithm, env: SB3VecEnv, chunk: int, callback: BaseCallback) -> None:
+    def _train_chunk(self, agent: BaseAlgorithm, chunk: int, callback: BaseCallback) -> None:
         # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that
         # goes on from a checkpoint is the one that was never interrupted.
         rng = np.random.default_rng([self._seed, chunk])
         set_random_seed(int(rng.integers(2**31)))
-        env.seed(int(rng.integers(*CHUNK_SEEDS)))
+        assert agent.env is not None
+        agent.env.seed(int(rng.integers(*CHUNK_SEEDS)))
         agent._last_obs = None
         left = 1.0 - chunk / self._values.chunks
         agent.lr_schedule = FloatSchedule(
@@ -282,7 +319,7 @@ class _Run:
             f"{self._training.scenario}-{pair}-{self._name}",
             agent.policy.acting,
             self._training.action,
-            self._training.system(),
+            self._training.systems()[0],
         )
         self._path.mkdir(exist_ok=True)
         row = self._evaluation(self._name, agent.num_timesteps, controller, agent.policy.action_std())
