@@ -231,7 +231,7 @@ def test_rllib_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--agents", "dqn"], ["agents must be of mlp, equivariant, residual, rllib, cleanrl", "'dqn'"]),
+        (["--agents", "dqn"], ["agents must be of mlp, equivariant, residual, sb3, rllib, cleanrl", "'dqn'"]),
         (["--agents"], ["agents must be at least one of mlp, "]),
         (["--agents", "mlp", "mlp"], ["agents must be different", "mlp"]),
         (["--seeds", "0"], ["seeds must be an integer in [1, ", "got 0"]),

@@ -16,7 +16,14 @@ ENV_ID = "multispin_env/Heterogeneous-v0"
 REWARD = "time-priced"
 
 # The module of each recipe, and those trained by default.
-_MODULES = {"mlp": "sb3", "equivariant": "sb3", "residual": "sb3", "rllib": "rllib", "cleanrl": "cleanrl"}
+_MODULES = {
+    "mlp": "sb3",
+    "equivariant": "sb3",
+    "residual": "sb3",
+    "sb3": "sb3",
+    "rllib": "rllib",
+    "cleanrl": "cleanrl",
+}
 RECIPES = tuple(_MODULES)
 DEFAULT_RECIPES = ("mlp", "equivariant", "residual")
 

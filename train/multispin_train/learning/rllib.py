@@ -12,7 +12,7 @@ try:
     import ray
     from ray.rllib.algorithms.ppo import PPOConfig
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"rllib needs RLlib: pip install 'ray[rllib]' ({error})", name="ray") from error
+    raise ModuleNotFoundError(f"the agent rllib needs RLlib: pip install 'ray[rllib]' ({error})") from error
 
 from multispin_train.learning.evaluation import Observer
 from multispin_train.learning.recipes import ENV_ID, REWARD, Recipe, World

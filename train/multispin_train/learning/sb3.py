@@ -96,9 +96,14 @@ _EQUIVARIANT = SB3Recipe(
     policy=AllocationPolicy,
     hyperparameters={"gamma": 0.0, "n_steps": 16, "batch_size": 512, "n_epochs": 4, "learning_rate": Falling(4e-3)},
 )
-_RECIPES = {"mlp": _MLP, "equivariant": _EQUIVARIANT, "residual": replace(_EQUIVARIANT, action="residual")}
+_RECIPES = {
+    "mlp": _MLP,
+    "equivariant": _EQUIVARIANT,
+    "residual": replace(_EQUIVARIANT, action="residual"),
+    "sb3": replace(_MLP, total_timesteps=500_000, hyperparameters={}),
+}
 
 
 def make_recipe(name: str) -> SB3Recipe:
-    """The recipe of a name: ``mlp``, that of README, ``equivariant`` or ``residual``."""
+    """The recipe of a name: ``mlp``, that of README, ``equivariant``, ``residual`` or ``sb3``, the library's defaults."""
     return _RECIPES[name]
