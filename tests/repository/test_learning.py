@@ -15,7 +15,7 @@ from multispin_train.learning import evaluation, sb3
 from multispin_train.learning.cleanrl import CleanRLRecipe
 from multispin_train.learning.command import learning
 from multispin_train.learning.evaluation import REFERENCE, LearningRow, Observer
-from multispin_train.learning.recipes import RECIPES
+from multispin_train.learning.recipes import DEFAULT_RECIPES, RECIPES
 from multispin_train.learning.report import write_report
 from multispin_train.learning.runs import learn
 
@@ -274,3 +274,14 @@ def test_the_page_in_docs_is_of_its_results(tmp_path: Path) -> None:
     shutil.copy(DOCS / "results.csv", tmp_path)
     write_report(tmp_path, read_rows(tmp_path / "results.csv", LearningRow))
     assert (tmp_path / "report.md").read_bytes() == (DOCS / "report.md").read_bytes()
+
+
+def test_the_curves_in_docs_bear_out_what_the_page_says() -> None:
+    curves: dict[tuple[str, int], list[LearningRow]] = {}
+    for row in read_rows(DOCS / "results.csv", LearningRow):
+        curves.setdefault((row.agent, row.seed), []).append(row)
+    assert set(curves) >= {(name, seed) for name in DEFAULT_RECIPES for seed in range(3)}
+    least_gain = {"mlp": 0.05, "equivariant": 0.10, "residual": 0.10}
+    for (agent, _), (start, *_, end) in ((key, curve) for key, curve in curves.items() if key[0] in least_gain):
+        assert end.gain > least_gain[agent]
+        assert end.goodput_tok_s > start.goodput_tok_s

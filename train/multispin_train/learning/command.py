@@ -31,9 +31,9 @@ def learning(
 
     Trains agents as a user would write them, from nothing but steps and rewards: `mlp` (README's lines), `equivariant`
     and `residual` with stable-baselines3; `sb3`, `rllib` (needs ray[rllib]) and `cleanrl` (needs CleanRL's script) with
-    their library's defaults. Writes results.csv (the mean action, evaluated ten times on the way; an agent's rows as it is
-    done), report.md and learning.png. Run again with the same arguments to go on after an interruption; other agents
-    and more seeds join those there are.
+    their library's defaults. Writes results.csv (the mean action, evaluated ten times on the way; an agent's rows when
+    it is done), report.md and learning.png. Run again with the same arguments to go on after an interruption; other
+    agents and more seeds join those there are.
 
     Example: multispin learning --output runs/learning
 

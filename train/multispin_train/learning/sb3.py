@@ -105,5 +105,5 @@ _RECIPES = {
 
 
 def make_recipe(name: str) -> SB3Recipe:
-    """The recipe of a name: ``mlp``, that of README, ``equivariant``, ``residual`` or ``sb3``, the library's defaults."""
+    """The recipe of a name: ``mlp`` (README's), ``equivariant``, ``residual`` or ``sb3`` (the library's defaults)."""
     return _RECIPES[name]
