@@ -47,8 +47,8 @@ def written(path: Path, **sections: object) -> Path:
     return file
 
 
-def test_sections_of_scenarios_action_layers_and_teachers_are_known(tmp_path: Path) -> None:
-    file = written(tmp_path, mobile={"num_envs": 4}, direct={"n_epochs": 2}, cloned={"initial_std": 0.1})
+def test_sections_of_scenarios_and_action_layers_are_known(tmp_path: Path) -> None:
+    file = written(tmp_path, mobile={"num_envs": 4}, direct={"n_epochs": 2})
     assert read_sections(file, PPOHyperparameters)["mobile"] == {"num_envs": 4}
     for agent in AGENTS:
         assert load_hyperparameters(agent, [], {})

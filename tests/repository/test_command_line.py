@@ -102,7 +102,6 @@ def test_the_list_of_commands_and_the_benchmark_import_no_learning_library() -> 
             ["action must be one of 'direct', 'lengths', 'residual'", "'none'"],
         ),
         (["fit", "--network", "cnn", "--output", "new"], ["network must be one of equivariant, mlp", "'cnn'"]),
-        (["fit", "--teacher", "me", "--output", "new"], ["teacher must be one of none, ", "'me'"]),
         (["search", "--trials", "0", "--output", "new"], ["trials must be an integer in [1, ", "got 0"]),
         (["study", "--jobs", "0", "--output", "new"], ["jobs must be an integer in [1, ", "got 0"]),
         (["study", "--training-seeds", "0", "--output", "new"], ["training_seeds must be an integer in [1, "]),

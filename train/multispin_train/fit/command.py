@@ -22,7 +22,7 @@ def fit(training: tyro.conf.OmitArgPrefixes[Training], output: Path) -> None:
     is the same. Networks bring observations to about unit size by fixed constants, and rewards come so, hence a policy
     needs no statistics beside it.
 
-    Example: multispin fit --scenario mobile --teacher long-run --output runs/fit-mobile
+    Example: multispin fit --scenario mobile --seeds 3 --output runs/fit-mobile
 
     Args:
         training: What is trained.
