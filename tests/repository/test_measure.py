@@ -122,8 +122,8 @@ def test_an_interrupted_measurement_goes_on_where_it_stopped(prompts, tmp_path, 
 def test_what_cannot_be_measured_is_refused_by_name(prompts, tmp_path):
     for changes, complaint in (
         ({"name": "a/b"}, "name must be a file's name without its ending, got 'a/b'"),
-        ({"max_tokens": 0}, r"max_tokens must be an integer in \[1, 1e\+06\], got 0"),
-        ({"max_tokens": 10**400}, r"max_tokens must be an integer in \[1, 1e\+06\], got 1000"),
+        ({"max_tokens": 0}, r"max_tokens must be an integer in \[1, 1000000\], got 0"),
+        ({"max_tokens": 10**400}, r"max_tokens must be an integer in \[1, 1000000\], got 1000"),
         ({"temperature": 0.0}, r"temperature must be a number in \[1e-6, 1e6\], got 0.0"),
         ({"device": "x"}, "device must be one that PyTorch can use here, such as cpu or cuda, got 'x'"),
         ({"retained_entries": 0}, "retained_entries must be an integer of at least 1, got 0"),
