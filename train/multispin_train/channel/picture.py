@@ -82,9 +82,12 @@ def _variations(panel: Axes, sources: Sequence[Source], inks: dict[str, str]) ->
 
 
 def _correlations(panel: Axes, sources: Sequence[Source], inks: dict[str, str]) -> None:
-    shortest = min(len(autocorrelation(rates)) for source in sources for rates in source.rates)
+    found = {source.name: [autocorrelation(rates) for rates in source.rates] for source in sources}
+    shortest = min(len(curve) for curves in found.values() for curve in curves if curve.size)
     for source in sources:
-        curves = np.array([autocorrelation(rates)[:shortest] for rates in source.rates])
+        curves = np.array([curve[:shortest] for curve in found[source.name] if curve.size])
+        if not curves.size:
+            continue
         _line(panel, source, inks, COURSE_WINDOW_S * np.arange(curves.shape[1]), curves, skip=1)
     panel.axhline(np.exp(-1.0), color="black", linewidth=0.6, linestyle=":")
     panel.set_xscale("log")
@@ -105,7 +108,7 @@ def _ratios(panel: Axes, sources: Sequence[Source], inks: dict[str, str]) -> Non
     panel.set_xlim(0.05, 20.0)
     panel.set_xlabel(f"rate(t + {AHEAD_S:g} s) / rate(t)")
     panel.set_title("distribution of the change", fontsize=10)
-    panel.legend(fontsize=7, loc="upper left", handlelength=1.6)
+    panel.legend(fontsize=7, loc="upper left", handlelength=1.6, frameon=False)
 
 
 def _line(

@@ -89,9 +89,12 @@ def variation(rates: Rates, window_s: float) -> float:
 
 
 def autocorrelation(rates: Rates) -> FloatArray:
-    """Autocorrelation of the means over ``COURSE_WINDOW_S``, by lag in windows, up to half of what was watched."""
+    """Autocorrelation of the means over ``COURSE_WINDOW_S``, by lag in windows, up to half of the time.
+
+    Empty where the rate was watched more coarsely.
+    """
     if not rates.resolves(COURSE_WINDOW_S):
-        return np.full(1, np.nan)
+        return np.empty(0)
     means = rates.means(COURSE_WINDOW_S)
     lags = len(means) // 2 + 1
     deviation = means - means.mean()

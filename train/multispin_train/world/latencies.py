@@ -11,7 +11,6 @@ from multispin_baselines import make_controller
 from rich.table import Table
 
 from multispin_env import Simulator, SystemConfig
-from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.evaluator import evaluation_seeds
 from multispin_env.evaluation.plots import colours, new_figure, save
 from multispin_env.evaluation.tables import markdown_table, terminal_table
@@ -55,21 +54,26 @@ def play_latencies(
         view = simulator.true_view() if player.privileged else simulator.view()
         latency_s[number] = simulator.step(player.act(view)).latency_s
         on_round()
-    quantiles: FloatArray = np.quantile(latency_s, 1.0 - np.array(LONGER))
+    shares = [longer for longer in LONGER if longer == 0.0 or longer * latency_s.size >= 1.0]
     return [
-        LatencyRow(model_pair, controller, latency_s.size, longer, round(float(seconds), 4))
-        for longer, seconds in zip(LONGER, quantiles, strict=True)
+        LatencyRow(model_pair, controller, latency_s.size, longer, round(float(np.quantile(latency_s, 1 - longer)), 4))
+        for longer in shares
     ]
 
 
 def _lines(rows: Sequence[LatencyRow]) -> list[tuple[str, ...]]:
     found = {(row.model_pair, row.controller, row.longer): row.latency_s for row in rows}
     return [
-        (controller, pair, *(f"{found[pair, controller, longer]:.2f}" for longer in (0.5, 0.01, 1e-3, 0.0)))
+        (controller, pair, *(_text(found.get((pair, controller, longer))) for longer in _TABLED))
         for pair, controller in dict.fromkeys((row.model_pair, row.controller) for row in rows)
     ]
 
 
+def _text(latency_s: float | None) -> str:
+    return "-" if latency_s is None else f"{latency_s:.2f}"
+
+
+_TABLED = (0.5, 0.01, 1e-3, 0.0)
 _HEADER = ("controller", "pair", "median, s", "99 %, s", "99.9 %, s", "longest, s")
 
 
@@ -102,5 +106,5 @@ def draw_latencies(path: Path, rows: Sequence[LatencyRow], shown: Sequence[str])
         panel.set_title(pair)
         panel.set_xlabel("latency of a round, s (dot: the longest)")
     panels[0].set_ylabel("share of rounds that last longer")
-    panels[0].legend(fontsize=9)
+    panels[0].legend(fontsize=9, loc="upper center", frameon=False)
     save(figure, path)

@@ -43,7 +43,7 @@ def draw_channel(path: Path, config: SystemConfig) -> None:
         panel.set_xlim(0.0, _SHOWN_S)
         panel.set_ylim(0.0, 1.25 * max(rates.max(), max(long_term)))
         panel.set_title(f"{speed:g} m/s, Doppler shift {channel.doppler_hz[0, 0]:.2g} Hz", loc="left", fontsize=10)
-        panel.legend(loc="upper right", ncols=2, fontsize=8)
+        panel.legend(loc="upper right", ncols=2, fontsize=8, frameon=False)
         panel.tick_params(labelbottom=panel is panels[-1])
     panels[-1].set_xlabel("time, s")
     panels[len(panels) // 2].set_ylabel("rate per hertz, bit/s/Hz")
@@ -96,7 +96,7 @@ def find_upload(config: SystemConfig) -> Upload:
         if found.size:
             user = int(found[0])
             live_s = float(outcome.upload_s[0, user])
-            time_s = np.linspace(0.0, 1.1 * float(frozen_s[user]), 1200)
+            time_s = np.linspace(0.0, 1.25 * float(frozen_s[user]), 1200)
             begin_s = view.time_s[0, 0] + outcome.drafting_s[0, user]
             rates = view.spectral_efficiency_at((begin_s + time_s)[:, np.newaxis, np.newaxis])[:, 0, user]
             seen = float(view.observed_spectral_efficiency[0, user])
@@ -116,7 +116,7 @@ def draw_upload(path: Path, upload: Upload) -> None:
     above.fill_between(times_ms[sending], to_mbit * upload.rate[sending], color=_LIVE_INK, alpha=0.15, linewidth=0)
     above.set_ylabel("rate, Mbit/s")
     above.set_ylim(0.0, 1.35 * to_mbit * float(upload.rate.max()))
-    above.legend(loc="upper right", ncols=2, fontsize=9)
+    above.legend(loc="upper right", ncols=2, fontsize=9, frameon=False)
 
     step_s = np.diff(upload.time_s, prepend=0.0)
     before = np.concatenate([upload.rate[:1], upload.rate[:-1]])
@@ -124,22 +124,12 @@ def draw_upload(path: Path, upload: Upload) -> None:
     below.plot(times_ms[sending], sent[sending] / 1e3, color=_LIVE_INK)
     below.plot([0.0, 1e3 * upload.frozen_s], [0.0, upload.bits / 1e3], color=_FROZEN_INK, linestyle="--")
     below.axhline(upload.bits / 1e3, color="black", linewidth=1.0)
-    below.annotate(
-        f"{upload.bits / 1e3:.0f} kbit to send", (0.0, upload.bits / 1e3), (4, 4), textcoords="offset points"
-    )
-    for name, seconds, ink in (
-        ("ends after", upload.live_s, _LIVE_INK),
-        ("eq. 9 would have it end after", upload.frozen_s, _FROZEN_INK),
-    ):
-        below.plot([1e3 * seconds], [upload.bits / 1e3], "o", color=ink)
-        below.annotate(
-            f"{name} {1e3 * seconds:.0f} ms",
-            (1e3 * seconds, upload.bits / 1e3),
-            (-4, -16),
-            textcoords="offset points",
-            ha="right" if seconds == upload.frozen_s else "left",
-            color=ink,
-        )
+    target = upload.bits / 1e3
+    above_line = {"textcoords": "offset points", "xytext": (5, 6)}
+    below.annotate(f"{target:.0f} kbit to send", (0.0, target), **above_line)
+    for name, seconds, ink in (("ends", upload.live_s, _LIVE_INK), ("by eq. 9", upload.frozen_s, _FROZEN_INK)):
+        below.plot([1e3 * seconds], [target], "o", color=ink)
+        below.annotate(f"{name} after {1e3 * seconds:.0f} ms", (1e3 * seconds, target), **above_line, color=ink)
     below.set_ylim(0.0, 1.2 * upload.bits / 1e3)
     below.set_ylabel("sent, kbit")
     below.set_xlabel("time since the upload began, ms")
