@@ -5,11 +5,12 @@ from multispin_env.optimal.average import AverageRound, average_round
 from multispin_env.optimal.bandwidth import equalize_bandwidth
 from multispin_env.optimal.heterogeneous import solve_heterogeneous
 from multispin_env.optimal.homogeneous import optimal_draft_length, solve_homogeneous
-from multispin_env.optimal.prediction import predicted_spectral_efficiency, typical_delay_s
+from multispin_env.optimal.prediction import RatePredictor, predicted_spectral_efficiency, typical_delay_s
 from multispin_env.optimal.problem import RoundProblem, Solution
 
 __all__ = [
     "AverageRound",
+    "RatePredictor",
     "RoundProblem",
     "Solution",
     "average_round",

@@ -7,9 +7,9 @@ from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.view import RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
+    RatePredictor,
     RoundProblem,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     typical_delay_s,
 )
 
@@ -23,7 +23,7 @@ class LengthsAction(ActionCodec):
 
     def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
         super().__init__(config, draft_lengths)
-        self._delay_s = typical_delay_s(config)
+        self._predicted = RatePredictor(typical_delay_s(config))
 
     def numbers(self) -> int:
         """The lengths."""
@@ -31,7 +31,7 @@ class LengthsAction(ActionCodec):
 
     def _allocation(self, numbers: FloatArray, view: RoundView) -> Allocation:
         lengths = self.lengths(numbers)
-        rate = predicted_spectral_efficiency(view, self._delay_s)
+        rate = self._predicted(view)
         _, shares = equalize_bandwidth(RoundProblem.from_view(view, spectral_efficiency=rate), lengths)
         return Allocation(lengths, shares)
 

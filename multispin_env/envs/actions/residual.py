@@ -9,9 +9,9 @@ from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
 from multispin_env.core.view import EXACT, RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
+    RatePredictor,
     RoundProblem,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     solve_heterogeneous,
     solve_homogeneous,
     typical_delay_s,
@@ -49,7 +49,7 @@ class ResidualAction(ActionCodec):
 
     def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
         super().__init__(config, draft_lengths)
-        self._delay_s = typical_delay_s(config)
+        self._predicted = RatePredictor(typical_delay_s(config))
 
     def numbers(self) -> int:
         """Two tilts for every user."""
@@ -66,7 +66,7 @@ class ResidualAction(ActionCodec):
         mean = view.task_acceptance_mean
         return RoundProblem.from_view(
             view,
-            spectral_efficiency=predicted_spectral_efficiency(view, self._delay_s) * np.exp(RATE_REACH * rate),
+            spectral_efficiency=self._predicted(view) * np.exp(RATE_REACH * rate),
             acceptance_rate=mean / (mean + (1.0 - mean) * np.exp(-ACCEPTANCE_REACH * acceptance)),
         )
 
@@ -74,7 +74,7 @@ class ResidualAction(ActionCodec):
         config = self.config
         length = allocation.draft_length.astype(np.float64)
         drafting_s = length * view.drafting_latency_s
-        predicted = predicted_spectral_efficiency(view, self._delay_s)
+        predicted = self._predicted(view)
         problem = RoundProblem.from_view(view)
         if view.csi == EXACT:
             latency_s = equalize_bandwidth(problem, allocation.draft_length)[0][:, np.newaxis]
