@@ -14,10 +14,10 @@ from multispin_env import MODEL_PAIRS, Allocation
 from multispin_env.core import EXACT
 from multispin_env.envs.actions import ACTIONS
 from multispin_env.optimal import (
+    RatePredictor,
     RoundProblem,
     cautious_spectral_efficiency,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     solve_heterogeneous,
     solve_homogeneous,
     typical_delay_s,
@@ -49,7 +49,7 @@ def one_takes_all(users, rest):
 
 def within_reach(env, lengths, rng):
     """Shares that tilts in [-1, 1] of equal uploads at the predicted rates can reach."""
-    rate = predicted_spectral_efficiency(env.round_view(), typical_delay_s(env.config))[0]
+    rate = RatePredictor(typical_delay_s(env.config))(env.round_view())[0]
     weights = lengths / rate * np.exp(rng.uniform(-1.0, 1.0, len(lengths)))
     return weights / weights.sum()
 
@@ -148,7 +148,7 @@ def test_direct_zeros_draft_five_tokens_and_upload_in_equal_time(world, kind):
     view = env.round_view()
     length, share = env.decode_action(np.zeros(env.action_space.shape))
     assert set(length) == {5}
-    rate = predicted_spectral_efficiency(view, typical_delay_s(env.config))[0]
+    rate = RatePredictor(typical_delay_s(env.config))(view)[0]
     upload = length / (share * rate)
     np.testing.assert_allclose(upload, upload[0], rtol=1e-12)
 
