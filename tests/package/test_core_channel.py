@@ -184,7 +184,7 @@ def test_uploads_end_when_their_integral_is_what_they_have_to_send(speed):
     expected_s = finely(channel, start_s, np.full(shape, bits_per_hz))
     error = upload_s / expected_s - 1.0
     assert abs(error.mean()) < 0.005
-    assert np.sqrt(np.mean(error**2)) < 0.05
+    assert np.sqrt(np.mean(error**2)) < 0.06
     # Rounds of 20 users, which last as long as the slowest takes, and .5 s for drafting and verification.
     rounds_s, expected_s = (np.sum(0.5 + np.max(one.reshape(-1, 20), axis=1)) for one in (upload_s, expected_s))
     assert rounds_s == pytest.approx(expected_s, rel=0.01)

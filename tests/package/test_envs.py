@@ -14,6 +14,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from multispin_env import MODEL_PAIRS
+from multispin_env.core.equations import token_verification_s
 from multispin_env.envs import reference_goodput
 
 HOMOGENEOUS, HETEROGENEOUS = IDS = ("multispin_env/Homogeneous-v0", "multispin_env/Heterogeneous-v0")
@@ -111,7 +112,12 @@ def test_info_and_reward_follow_from_the_rounds_equations(env_id, world):
         np.testing.assert_array_equal(info["draft_length"], allocation.draft_length)
         np.testing.assert_array_equal(info["bandwidth_share"], allocation.bandwidth_share)
         assert info["multi_access_s"] == pytest.approx(np.max(info["drafting_s"] + info["upload_s"]), rel=1e-12)
-        assert info["verification_s"] == env.config.verification_latency_s
+        tokens_s = token_verification_s(
+            np.sum(info["draft_length"] + 1),
+            env.config.verification_per_token_s,
+            env.config.verification_free_tokens,
+        )
+        assert info["verification_s"] == env.config.verification_latency_s + tokens_s
         assert info["latency_s"] == pytest.approx(info["multi_access_s"] + info["verification_s"], rel=1e-12)
         assert info["goodput"] == pytest.approx(info["tokens"].sum() / info["latency_s"], rel=1e-12)
         assert reward == pytest.approx(info["goodput"] / reference_goodput(env.config), rel=1e-12)
