@@ -14,6 +14,7 @@ from multispin_env.core.requests.synthetic import beta_parameters
 
 _TEXTS = 2048
 _TINY = 1e-300
+_LEAST_STD = 1e-6
 _EVEN = special.ndtri((np.arange(_TEXTS) + 0.5) / _TEXTS)
 _GRID = np.linspace(-8.0, 8.0, 4097)
 
@@ -23,8 +24,8 @@ class _Texts(NamedTuple):
 
     Attributes:
         mean: Mean acceptance of the text, (texts,).
-        accepted: Probability that the drafts of a round before the present position fared so, by how many were accepted
-            and whether one was then rejected, (lengths, 2, texts).
+        last_round: Probability that the round that ended here fared so: by drafts accepted, by whether it began behind
+            a rejection, and by whether it ended with one, (lengths, 2, 2, texts).
         prefix: Probability that the next l drafts are all accepted, (texts, lengths).
     """
 
@@ -39,7 +40,11 @@ def prefix_probabilities(view: RoundView) -> FloatArray:
     Acceptance has the model of :class:`~multispin_env.core.requests.synthetic.SyntheticRequests`. Texts drawn from it
     are weighed by the likelihood of what is known: which drafts the last round accepted and rejected, position by
     position, and how many of all before it were accepted. Of the latter the drift makes neighbours alike, so that each
-    counts as a part of an independent one.
+    counts as a part of an independent one, and the last rejection is taken to be where the last round began (without
+    it, texts would be thought easier than they are: rounds begin at hard places).
+
+    Args:
+        view: The rounds.
     """
     requests, longest = view.config.requests, view.config.max_draft_length
     share, correlation = requests.drift_share, requests.drift_correlation_tokens
@@ -56,14 +61,15 @@ def prefix_probabilities(view: RoundView) -> FloatArray:
     for number, moments in enumerate(tasks):
         mean, std = float(moments.real), float(moments.imag)
         users = task == number
-        if std == 0.0:
+        if std < _LEAST_STD:
             result[users] = mean ** np.arange(longest + 1.0)
             continue
         texts = _texts(mean, std, share, correlation, longest)
         alike = 2.0 * correlation * share * std**2 / (mean * (1.0 - mean))
         counts = np.stack([older_accepted, older_rejected - follows_rejection], axis=-1)[users] / (1.0 + alike)
         log_likelihood = counts @ np.log(np.maximum([texts.mean, 1.0 - texts.mean], _TINY))
-        log_likelihood += np.log(np.maximum(texts.last_round[accepted[users], follows_rejection[users], rejected[users]], _TINY))
+        fared = accepted[users], follows_rejection[users], rejected[users]
+        log_likelihood += np.log(np.maximum(texts.last_round[fared], _TINY))
         weight = np.exp(log_likelihood - np.max(log_likelihood, axis=-1, keepdims=True))
         result[users] = weight @ texts.prefix / np.sum(weight, axis=-1, keepdims=True)
     return result
