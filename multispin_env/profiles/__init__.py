@@ -49,7 +49,7 @@ MODEL_PAIRS = tuple(
     )
 )
 _REGISTERED: dict[str, ModelPair] = {}
-# The two of arXiv 2606.04581, on which its figures, the margins and the study stand.
+# The two of arXiv 2606.04581, on which its figures, the study stands.
 PAPER_PAIRS = ("llama2", "qwen3.5")
 
 

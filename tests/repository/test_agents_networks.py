@@ -236,7 +236,7 @@ def test_a_decision_of_the_teacher_is_explained_to_the_closed_form() -> None:
     view = seen(make_config("mobile"), lanes=12)
     residual = make_action_codec("residual", view.config)
     # The stochastic optimum hopes for more than the tilts' reach can say of the best requests: a token is lost there.
-    for name, tolerance in (("heterogeneous", 0.1), ("robust", 0.1), ("stochastic", 0.8)):
+    for name, tolerance in (("heterogeneous", 0.1), ("predictive", 0.1), ("stochastic", 0.8)):
         decided = make_controller(name, "llama2").act(view)
         repeated = residual.decode(residual.encode(decided, view), view)
         assert np.mean(np.abs(repeated.draft_length - decided.draft_length)) < tolerance, name
@@ -259,10 +259,10 @@ def test_the_policy_needs_no_arguments_and_serves_users_alike() -> None:
 def test_imitation_brings_the_actions_near_the_teacher_s() -> None:
     torch.manual_seed(0)
     network = ActorCritic(NetworkConfig.of("equivariant", 16, CONFIG))
-    demonstrations = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 2560, seed=5)
+    demonstrations = collect_demonstrations(make_controller("predictive", "llama2"), CONFIG, "residual", 2560, seed=5)
     assert demonstrations.observations.shape == (2560, 66)
     assert demonstrations.actions.shape == (2560, 12)
-    fresh = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 128, seed=6)
+    fresh = collect_demonstrations(make_controller("predictive", "llama2"), CONFIG, "residual", 128, seed=6)
 
     def error() -> float:
         with torch.no_grad():

@@ -93,7 +93,9 @@ def test_a_registered_kind_of_action_is_the_one_that_is_trained_and_played(monke
     simulator = Simulator(config, 2)
     simulator.reset([np.random.default_rng(seed) for seed in range(2)])
     assert np.all(policy.act(simulator.view()).draft_length == 1)
-    assert not collect_demonstrations(make_controller("robust", "llama2"), config, "timid", 64, seed=0).actions.any()
+    assert not collect_demonstrations(
+        make_controller("predictive", "llama2"), config, "timid", 64, seed=0
+    ).actions.any()
 
 
 def test_kinds_of_action_that_networks_cannot_give_are_refused() -> None:

@@ -112,7 +112,7 @@ def test_the_list_of_commands_and_the_benchmark_import_no_learning_library() -> 
         (["reference", "--settings", "a", "--output", "new"], ["settings must be of paper-llama2, ", "'a'"]),
         (["chat", "--seed", "-1"], ["seed must be an integer in [0, ", "got -1"]),
         (["chat", "--speed", "nan"], ["speed must be", "got nan"]),
-        (["chat", "--controller", "robust", "--policy", "a"], ["--policy", "--controller"]),
+        (["chat", "--controller", "predictive", "--policy", "a"], ["--policy", "--controller"]),
         ([*MEASURE, "--device", "x", "--output", "new"], ["device must be", "got 'x'"]),
         ([*MEASURE, "--name", "a/b", "--output", "new"], ["name must be", "'a/b'"]),
         (["distill", "--target", "tiny-target", "--epochs", "0", "--output", "new"], ["epochs must be", "got 0"]),

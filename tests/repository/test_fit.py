@@ -54,7 +54,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     whole = trained(tmp_path / "whole", **changes)
     assert [(row.controller, row.timesteps) for row in whole] == [
         ("heterogeneous", 0),
-        ("robust", 0),
+        ("predictive", 0),
         ("seed0", 0),
         ("seed0", 128),
         ("seed0", 256),
@@ -116,13 +116,13 @@ def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
 
     monkeypatch.setattr(demonstrations, "collect_demonstrations", collected)
     taught = {**TINY, "total_timesteps": 128, "demonstrations": 640, "cloning_epochs": 20}
-    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=taught, seeds=2)
+    rows = trained(tmp_path / "a", teacher="predictive", hyperparameters=taught, seeds=2)
     assert [row.timesteps for row in rows if row.controller == "seed0"] == [0, 128]
     assert len(drawn) == 1
-    again = trained(tmp_path / "b", teacher="robust", hyperparameters=taught)
+    again = trained(tmp_path / "b", teacher="predictive", hyperparameters=taught)
     assert again == [row for row in rows if row.controller != "seed1"]
     with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got sac"):
-        training(teacher="robust", agent="sac")
+        training(teacher="predictive", agent="sac")
 
 
 def test_tensorboard_can_show_the_evaluations_and_the_training(tmp_path: Path) -> None:

@@ -85,13 +85,13 @@ def test_a_prepared_folder_runs_nothing(agent: str, tmp_path: Path) -> None:
 
 def test_prepared_lessons_run_nothing(tmp_path: Path) -> None:
     taught = {**TINY, "demonstrations": 64, "cloning_epochs": 1}
-    stopped(tmp_path / "run", teacher="robust", hyperparameters=taught)
+    stopped(tmp_path / "run", teacher="predictive", hyperparameters=taught)
     shutil.rmtree(tmp_path / "run" / "seed0")
     file, mark = tmp_path / "run" / "demonstrations.pt", tmp_path / "it-ran"
     whole = read_state(file)
     torch.save({"observations": Payload(mark), "actions": Payload(mark)}, file)
     with pytest.raises(ValueError, match=r"demonstrations\.pt must be a whole file of tensors"):
-        trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
+        trained(tmp_path / "run", teacher="predictive", hyperparameters=taught)
     assert not mark.exists()
     for change, message in (
         ({"actions": 2.0 * torch.ones_like(whole["actions"])}, r"tensor 'actions' must lie in \[-1, 1\]"),
@@ -101,7 +101,7 @@ def test_prepared_lessons_run_nothing(tmp_path: Path) -> None:
     ):
         write_state(file, {**whole, **change})
         with pytest.raises(ValueError, match=rf"demonstrations\.pt.*{message}"):
-            trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
+            trained(tmp_path / "run", teacher="predictive", hyperparameters=taught)
 
 
 def tensor(name: str, change: Callable[[torch.Tensor], object]) -> Callable[[dict[str, Any]], dict[str, Any]]:

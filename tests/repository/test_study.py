@@ -29,7 +29,7 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
     for scenario in ("paper", "requests", "mobile", "thermal"):
         for pair in ("llama2", "qwen3.5"):
             setting = plan.settings[f"{scenario}-{pair}"]
-            assert {"heterogeneous", "robust", "stochastic", "long-run", "clairvoyant"} <= set(setting.controllers)
+            assert {"heterogeneous", "predictive", "stochastic", "long-run", "clairvoyant"} <= set(setting.controllers)
             assert {cell_name(scenario, pair, action) for action in ("direct", "residual")} <= set(setting.cells)
     flagship = [plan.cells[name] for name in plan.settings["mobile-llama2"].cells]
     assert {cell.agent for cell in flagship} == {"ppo", "sac", "recurrent-ppo"}
@@ -67,7 +67,7 @@ class _Small(Plan):
             name: dataclasses.replace(
                 setting,
                 config={"num_users": 3, "episode_rounds": 4},
-                controllers=("heterogeneous", "robust", "long-run"),
+                controllers=("heterogeneous", "predictive", "long-run"),
                 cells=tuple(self.cells),
             )
         }
@@ -114,7 +114,7 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
         folder.mkdir(parents=True)
         (folder / "results.csv").write_text(
             "controller,timesteps,goodput_tok_s,low,high,gain,action_std\nheterogeneous,0,60,60,60,0,0\n"
-            "robust,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
+            "predictive,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
             encoding="utf-8",
         )
     page = study_report.write_report(study, everything).read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
     unfinished = [row for row in everything if row.player not in ("stochastic", "long-run")]
     page = study_report.write_report(study, unfinished).read_text(encoding="utf-8")
     assert "| stochastic |" not in page
-    assert "| robust |" in page
+    assert "| predictive |" in page
 
 
 def test_too_few_seeds_are_refused() -> None:

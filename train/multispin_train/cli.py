@@ -56,7 +56,7 @@ COMMANDS = {
     "tiny-pair": Command("tiny_pair.command:tiny_pair", "Trains the byte-level pair that the package carries.", "live"),
     "paper": Command("paper.command:paper", "Draws the paper's figures 3, 4, 6, 7 and 8 beside ours."),
     "calibrate": Command("calibrate:calibrate", "Fits the constants that the paper does not print."),
-    "tune": Command("tune:tune", "Tunes the robust controller's two margins."),
+    "tune": Command("tune:tune", "Tunes the predictive controller's two constants."),
     "speed": Command("speed.command:speed", "Measures how fast environment, optimum and training are."),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 
-REFERENCES = ("heterogeneous", "robust")
+REFERENCES = ("heterogeneous", "predictive")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ from multispin_train.options import (
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
-TEACHERS = ("none", "posterior", "robust", "stochastic", "long-run")
+TEACHERS = ("none", "posterior", "predictive", "stochastic", "long-run")
 _LAST_LEARNING_RATE = 0.1
 
 

@@ -38,7 +38,7 @@ def draw_goodput(path: Path, results: Results) -> None:
         for column, scenario in enumerate(SCENARIOS):
             panel, name = panels[row * len(SCENARIOS) + column], f"{scenario}-{pair}"
             players = [
-                (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "robust", "stochastic", "long-run")
+                (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "predictive", "stochastic", "long-run")
             ]
             players += [(f"{name}-{action}", _ACTION_COLOURS[action]) for action in ACTIONS]
             players += [("clairvoyant", COLOURS["clairvoyant"])]
@@ -65,7 +65,7 @@ def draw_transfer(path: Path, results: Results) -> None:
     direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
     players = {
         "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
-        "robust": ("robust", COLOURS["robust"]),
+        "predictive": ("predictive", COLOURS["predictive"]),
         "direct, trained at 20 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
         "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
     }
@@ -132,7 +132,7 @@ def draw_behaviour(path: Path, study: Study) -> None:
     mobile, thermal = make_config(scenario, pair), make_config("thermal", pair)
     players = {
         name: (COLOURS[name], functools.partial(make_controller, name, pair))
-        for name in ("heterogeneous", "robust", "long-run")
+        for name in ("heterogeneous", "predictive", "long-run")
     }
     agent = study.policy_path(cell_name(scenario, pair, "direct"), 0)
     study_behaviour.picture(

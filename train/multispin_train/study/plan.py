@@ -33,10 +33,10 @@ SCENARIOS = ("paper", "requests", "mobile", "thermal")
 FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "residual")
 TEACHER = "long-run"
-CONTROLLERS = ("heterogeneous", "posterior", "robust", "stochastic", "long-run", "clairvoyant")
+CONTROLLERS = ("heterogeneous", "posterior", "predictive", "stochastic", "long-run", "clairvoyant")
 SLOW = ("stochastic", "long-run")
 # Where systems differ from the one trained on.
-TRANSFER_CONTROLLERS = ("heterogeneous", "robust")
+TRANSFER_CONTROLLERS = ("heterogeneous", "predictive")
 
 # Numbers of users beside the 20 trained on, and speeds, m/s, of all users instead of a mixture of three.
 USERS = (5, 10, 40)

@@ -104,15 +104,15 @@ def _table(results: Results, setting: str, players: Sequence[str]) -> str:
         "goodput, tok/s",
         "training seeds",
         "% over heterogeneous",
-        "% over robust",
+        "% over predictive",
         "% of long-run",
         "decision, µs",
     )
     lines = []
     for player in players:
-        over, over_robust = (
+        over, over_predictive = (
             Estimate(*(value - 1.0 for value in results.ratio(setting, player, other)))
-            for other in ("heterogeneous", "robust")
+            for other in ("heterogeneous", "predictive")
         )
         low, high = results.training_range(setting, player)
         lines.append(
@@ -121,7 +121,7 @@ def _table(results: Results, setting: str, players: Sequence[str]) -> str:
                 results.mean(setting, player).text(),
                 f"{low:.1f} to {high:.1f}" if low < high else "",
                 over.text(scale=100.0, sign=True),
-                over_robust.text(scale=100.0, sign=True),
+                over_predictive.text(scale=100.0, sign=True),
                 results.ratio(setting, player, "long-run").text(scale=100.0) if "long-run" in players else "",
                 f"{results.decision_us(setting, player):.0f}",
             )
@@ -185,7 +185,7 @@ def _targets(results: Results) -> str:
             against(requests, f"{requests}-{action}", "heterogeneous", 1.0)
             against(requests, f"{requests}-{action}", "posterior", 0.99)
             agent = f"{mobile}-{action}"
-            for other, wanted in (("heterogeneous", 1.25), ("robust", 1.05)):
+            for other, wanted in (("heterogeneous", 1.25), ("predictive", 1.05)):
                 found = results.ratio(mobile, agent, other)
                 apart = results.mean(mobile, agent).low > results.mean(mobile, other).high
                 text = "intervals apart" if apart else "intervals overlap"
