@@ -22,10 +22,9 @@ from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import (
     RoundProblem,
     average_round,
+    cautious_spectral_efficiency,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     solve_heterogeneous,
-    typical_delay_s,
 )
 
 # Goodput by samples a user is in docs/controllers.md: more than these bring nothing that was measurable.
@@ -67,7 +66,7 @@ class Planner(Controller):
         return Allocation(*(np.concatenate(arrays) for arrays in zip(*plans, strict=True)))
 
     def _planned(self, view: RoundView, acceptance: FloatArray) -> Allocation:
-        rate = predicted_spectral_efficiency(view, typical_delay_s(view.config))
+        rate = cautious_spectral_efficiency(view)
         problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
         start = solve_heterogeneous(problem).allocation
         latency_s, _ = equalize_bandwidth(problem, start.draft_length)

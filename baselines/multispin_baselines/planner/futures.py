@@ -139,9 +139,7 @@ def _faded(view: RoundView, channel: MobilityChannelConfig, samples: int, time_s
     return spectral_efficiency(power * np.repeat(snr, len(_ROTATIONS), axis=2))
 
 
-def _doppler_hz(
-    view: RoundView, channel: MobilityChannelConfig, samples: int, rng: np.random.Generator
-) -> FloatArray:
+def _doppler_hz(view: RoundView, channel: MobilityChannelConfig, samples: int, rng: np.random.Generator) -> FloatArray:
     """Doppler shifts of users, (rounds, users, 1), or where they are not known drawn, (1, users, samples)."""
     if view.doppler_known:
         return view.doppler_hz[..., np.newaxis]
