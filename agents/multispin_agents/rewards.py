@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
-from multispin_baselines.stochastic import long_run_worth
+from multispin_baselines.beliefs import is_request_level, tokens_per_round
 from numpy.typing import NDArray
 
 from multispin_env import Allocation
@@ -23,7 +23,7 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
     It is the environment's reward ``time-priced``, but for two things. Of the tokens it has the expectation given the
     request's true acceptance, which takes luck out of the reward: an agent that does not see it learns to maximise the
     expectation. (That is for training alone.) And where acceptance lasts for a request, tokens have the utility of
-    :class:`~multispin_baselines.stochastic.LongRun`: hard requests take most of the rounds.
+    :class:`~multispin_baselines.planner.LongRun`: hard requests take most of the rounds.
 
     Args:
         view: The round, with the truth.
@@ -32,8 +32,9 @@ def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArra
     """
     tokens = expected_tokens(view.acceptance_rate, allocation.draft_length)
     average = average_round(view.config)
-    worth = np.sum(long_run_worth(view, tokens), axis=-1)
-    return (worth - time_price(view.config) * latency_s) / (average.goodput * average.latency_s)
+    per_round = tokens_per_round(view, average.draft_length)
+    utility = np.where(is_request_level(view), per_round * np.log(tokens), tokens)
+    return (np.sum(utility, axis=-1) - time_price(view.config) * latency_s) / (average.goodput * average.latency_s)
 
 
 class LongRunReward(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only

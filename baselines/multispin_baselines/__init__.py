@@ -15,9 +15,9 @@ from multispin_baselines.paper import (
     PointToPoint,
     UniformBandwidth,
 )
+from multispin_baselines.planner import LongRun, Stochastic
 from multispin_baselines.posterior import PosteriorAcceptance, posterior_acceptance
 from multispin_baselines.predictive import Caution, Predictive, tuned_caution
-from multispin_baselines.stochastic import LongRun, Stochastic
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
 from multispin_env.registration import check_new_name
@@ -54,7 +54,7 @@ CONTROLLERS: dict[str, ControllerFactory] = {
 
 
 # Those that every evaluation is compared with. Algorithm 1 is the heterogeneous optimum, many times slower, and the
-# stochastic optima take longer than all these together: they are asked for by name.
+# planners take longer than all these together: they are asked for by name.
 REFERENCE_CONTROLLERS = tuple(name for name in CONTROLLERS if name not in ("algorithm1", "stochastic", "long-run"))
 
 

@@ -1,4 +1,4 @@
-"""What is believed of a request's acceptance, and what a draft of each length is worth under it."""
+"""What is believed of a request's acceptance: one rate with its uncertainty, and what follows from it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _NODES = np.concatenate([np.geomspace(1e-4, 0.05, 12), np.linspace(0.08, 0.92, 2
 _EDGES = np.concatenate([[0.0], 0.5 * (_NODES[1:] + _NODES[:-1]), [1.0]])
 
 
-class Evidence(NamedTuple):
-    """What is believed of each user's acceptance, arrays (lanes, users).
+class AcceptancePosterior(NamedTuple):
+    """A Beta distribution of each user's acceptance, arrays (num_envs, num_users).
 
     Attributes:
-        first: First parameter of a Beta distribution; means nothing where the acceptance is known.
-        second: Its second parameter.
+        alpha: Its first parameter; means nothing where the acceptance is known.
+        beta: Its second parameter.
         mean: Mean acceptance.
-        known: Where the acceptance is its mean.
+        is_known: Where the acceptance is its mean.
     """
 
-    first: FloatArray
-    second: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
     mean: FloatArray
-    known: NDArray[np.bool_]
+    is_known: NDArray[np.bool_]
 
 
-def acceptance_belief(view: RoundView) -> Evidence:
+def acceptance_belief(view: RoundView) -> AcceptancePosterior:
     """What the request's drafts so far tell of its acceptance now, a Beta distribution.
 
     Where acceptance drifts, drafts tell less of now than of then. The mean is the best linear estimate from two
@@ -43,9 +43,9 @@ def acceptance_belief(view: RoundView) -> Evidence:
     """
     prior_mean, std = view.task_acceptance_mean, view.task_acceptance_std
     known = std == 0.0
-    first, second = beta_parameters(prior_mean, np.where(known, 1.0, std))
+    alpha, beta = beta_parameters(prior_mean, np.where(known, 1.0, std))
     # Variance of an outcome given the rate, over that of the rate. A stand-in where the rate is known.
-    prior = np.where(known, 1.0, first + second)
+    prior = np.where(known, 1.0, alpha + beta)
     running = view.request_tested > 0
     last_accepted = np.where(running, view.last_accepted, 0)
     last_tested = np.where(running, view.last_accepted + (view.last_accepted < view.last_draft_length), 0)
@@ -73,36 +73,26 @@ def acceptance_belief(view: RoundView) -> Evidence:
     unexplained = 1.0 - last_weight * last_tested * now_last - older_weight * older_tested * now_older
     concentration = prior / unexplained
     mean = np.where(known, prior_mean, mean)
-    return Evidence(concentration * mean, concentration * (1.0 - mean), mean, known)
+    return AcceptancePosterior(concentration * mean, concentration * (1.0 - mean), mean, known)
 
 
-def acceptance_powers(evidence: Evidence, longest: int) -> FloatArray:
-    """Probability that the first l drafts are all accepted, ``E[alpha^l]`` for l = 0..longest, (lanes, users, l)."""
-    steps = np.arange(longest)
-    first, second = evidence.first[..., np.newaxis], evidence.second[..., np.newaxis]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factors = (first + steps) / (first + second + steps)
-    factors = np.where(evidence.known[..., np.newaxis], evidence.mean[..., np.newaxis], factors)
-    return np.concatenate([np.ones_like(first), np.cumprod(factors, axis=-1)], axis=-1)
-
-
-def expected_log_tokens(evidence: Evidence, longest: int) -> FloatArray:
-    """``E[ln E[N | alpha, l]]`` over the belief (eq. 12), for l = 0..longest, (lanes, users, l)."""
+def expected_log_tokens(posterior: AcceptancePosterior, longest: int) -> FloatArray:
+    """``E[ln E[N | alpha, l]]`` over the posterior (eq. 12), for l = 0..longest, (num_envs, num_users, l)."""
     lengths = np.arange(longest + 1)
-    known = evidence.known[..., np.newaxis]
-    first, second = (np.where(known, 1.0, part[..., np.newaxis]) for part in evidence[:2])
-    weights = np.diff(special.betainc(first, second, _EDGES), axis=-1)
+    is_known = posterior.is_known[..., np.newaxis]
+    alpha, beta = (np.where(is_known, 1.0, part[..., np.newaxis]) for part in posterior[:2])
+    weights = np.diff(special.betainc(alpha, beta, _EDGES), axis=-1)
     unknown = weights @ np.log(expected_tokens(_NODES[:, np.newaxis], lengths))
-    return np.where(known, np.log(expected_tokens(evidence.mean[..., np.newaxis], lengths)), unknown)
+    return np.where(is_known, np.log(expected_tokens(posterior.mean[..., np.newaxis], lengths)), unknown)
 
 
-def lasting(view: RoundView) -> NDArray[np.bool_]:
-    """Whose unknown acceptance stays for more of a request than it drifts, (lanes, users)."""
+def is_request_level(view: RoundView) -> NDArray[np.bool_]:
+    """Whose unknown acceptance stays for more of a request than it drifts, (num_envs, num_users)."""
     return (view.task_acceptance_std > 0.0) & (view.config.requests.drift_share <= 0.5)
 
 
 def tokens_per_round(view: RoundView, draft_length: int) -> FloatArray:
-    """Tokens a round over many requests of each user's task, (lanes, users).
+    """Tokens a round over many requests of each user's task, (num_envs, num_users).
 
     Where acceptance lasts for a request that is the harmonic mean, as hard requests take more rounds.
 
@@ -110,7 +100,7 @@ def tokens_per_round(view: RoundView, draft_length: int) -> FloatArray:
         view: The users.
         draft_length: Of every draft.
     """
-    mean, std, lasts = view.task_acceptance_mean, view.task_acceptance_std, lasting(view)
+    mean, std, lasts = view.task_acceptance_mean, view.task_acceptance_std, is_request_level(view)
     tasks, first, task = np.unique(mean + 1j * std, return_index=True, return_inverse=True)
     tokens = [
         _tokens_per_round(float(one.real), float(one.imag), bool(harmonic), draft_length)

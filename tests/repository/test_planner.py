@@ -1,0 +1,254 @@
+"""Planners: their futures, the expected end of a round and the drafts' acceptance against the simulator, and gains."""
+
+import itertools
+
+import numpy as np
+import pytest
+from multispin_baselines import make_controller
+from multispin_baselines.beliefs import acceptance_belief, expected_log_tokens, tokens_per_round
+from multispin_baselines.planner import LongRun, Stochastic
+from multispin_baselines.planner.controllers import long_run_utility
+from multispin_baselines.planner.futures import Futures
+from multispin_baselines.planner.known import best_for_known_rates
+from multispin_baselines.planner.objective import Objective
+from multispin_baselines.planner.search import expected_maximum
+from multispin_baselines.prefixes import prefix_probabilities
+
+from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
+from multispin_env.core.equations import expected_tokens
+from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.evaluation.rollout import play
+from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth
+
+
+def simulator(config: SystemConfig, num_envs: int, rounds: int = 0) -> Simulator:
+    simulator = Simulator(config, num_envs)
+    simulator.reset([np.random.default_rng(seed) for seed in range(num_envs)])
+    shape = (num_envs, config.num_users)
+    for _ in range(rounds):
+        simulator.step(Allocation(np.full(shape, 6), np.full(shape, 1.0 / config.num_users)))
+    return simulator
+
+
+def test_the_expected_maximum_is_that_over_all_combinations_of_samples() -> None:
+    rng = np.random.default_rng(0)
+    time_s = rng.exponential(size=(2, 3, 4))
+    mean, latest = expected_maximum(time_s)
+    for number in range(2):
+        combinations = list(itertools.product(*time_s[number]))
+        assert mean[number] == pytest.approx(np.mean(np.max(combinations, axis=1)))
+    assert np.allclose(latest.sum(axis=(1, 2)), 1.0)
+    change = 1e-7 * rng.standard_normal(time_s.shape)
+    assert np.allclose(expected_maximum(time_s + change)[0] - mean, np.sum(latest * change, axis=(1, 2)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "channel", [{}, {"receive_antennas": 4}, {"doppler_known": False}, {"shadowing_std_db": 0.0}], ids=str
+)
+def test_futures_are_as_the_channel_goes_on(channel: dict[str, object]) -> None:
+    view = simulator(make_config("mobile", config={"channel": channel}), 80).true_view()
+    futures = Futures.sampled(view, 64, np.full((80, 1), 1.0))
+    for cell in (4, 40, 120):
+        now = view.spectral_efficiency_at(view.time_s + (cell + 0.5) / 128)
+        # Of independent users the squared error is the variance and no more, if mean and spread are right.
+        error = now - futures.rate[..., cell].mean(axis=-1)
+        spread = futures.rate[..., cell].var(axis=-1)
+        assert abs(error.mean()) < 4.0 * error.std() / np.sqrt(error.size)
+        assert np.mean(error**2) == pytest.approx(spread.mean(), rel=0.15)
+
+
+def test_analogs_of_a_measured_uplink_go_on_as_it_does() -> None:
+    view = simulator(make_config("measured"), 200, rounds=2).true_view()
+    futures = Futures.sampled(view, 16, np.full((200, 1), 1.0))
+    then = view.spectral_efficiency_at(view.time_s + 60.5 * futures.cell_s)
+    predicted = futures.rate[..., 60].mean(axis=-1)
+    assert predicted.mean() == pytest.approx(then.mean(), rel=0.05)
+    assert np.mean((then - predicted) ** 2) < 0.95 * np.mean((then - view.observed_spectral_efficiency) ** 2)
+
+
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_the_expected_end_of_rounds_is_the_simulator_s_mean(pair: str) -> None:
+    num_envs = 600
+    sample = simulator(make_config("mobile", pair), num_envs, rounds=2)
+    view = sample.view()
+    decided = make_controller("predictive", pair).act(view)
+    config = view.config
+    futures = Futures.sampled(view, 32, np.full((num_envs, 1), 1.2))
+    load = decided.draft_length * (config.payload_bits / config.bandwidth_hz) / decided.bandwidth_share
+    expected_s, _ = expected_maximum(futures.arrivals(decided.draft_length * view.drafting_latency_s, load).time_s)
+    error_s = sample.step(decided).multi_access_s - expected_s
+    assert abs(error_s.mean()) < 3.0 * error_s.std() / np.sqrt(num_envs) + 0.01 * expected_s.mean()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "share", "tokens"), [("mobile", 0.9, 5.0), ("mobile", 0.5, 20.0), ("requests", 0.0, 10.0)]
+)
+def test_prefix_probabilities_are_how_often_drafts_are_accepted(scenario: str, share: float, tokens: float) -> None:
+    drift = {"requests": {"drift_share": share, "drift_correlation_tokens": tokens}}
+    sample, length = simulator(make_config(scenario, config=drift), 200, rounds=6), 6
+    shape = 200, sample.config.num_users
+    accepted, expected = [], []
+    for _ in range(10):
+        view = sample.view()
+        expected.append(np.cumsum(prefix_probabilities(view), axis=-1)[..., length] - 1.0)
+        sample.step(Allocation(np.full(shape, length), np.full(shape, 1.0 / shape[1])))
+        accepted.append(sample.view().last_accepted)
+    found, wanted = np.array(expected), np.array(accepted)
+    assert found.mean() == pytest.approx(wanted.mean(), rel=0.05)
+    for low, high in ((0.0, 1.5), (1.5, 3.0), (3.0, 6.0)):
+        some = (found >= low) & (found < high)
+        assert found[some].mean() == pytest.approx(wanted[some].mean(), abs=0.2)
+
+
+def test_without_drift_prefix_probabilities_are_the_moments_of_the_posterior() -> None:
+    view = simulator(make_config("requests"), 8, rounds=12).view()
+    posterior, probabilities = acceptance_belief(view), prefix_probabilities(view)
+    for length in (0, 1, 6, 20):
+        steps = np.arange(length)[:, np.newaxis, np.newaxis]
+        moments = np.prod((posterior.alpha + steps) / (posterior.alpha + posterior.beta + steps), axis=0)
+        assert np.allclose(probabilities[..., length], moments, atol=2e-3)
+    known = simulator(make_config("paper"), 2).view()
+    assert np.allclose(prefix_probabilities(known)[..., 9], known.task_acceptance_mean**9)
+
+
+def conjugate_mean(view: RoundView) -> np.ndarray:
+    alpha, beta = beta_parameters(view.task_acceptance_mean, view.task_acceptance_std)
+    return (alpha + view.request_accepted) / (alpha + beta + view.request_tested)
+
+
+def test_without_drift_the_belief_is_the_conjugate_posterior() -> None:
+    view = simulator(make_config("requests"), 8, rounds=12).view()
+    belief = acceptance_belief(view)
+    assert np.allclose(belief.mean, conjugate_mean(view), rtol=1e-12)
+    prior = sum(beta_parameters(view.task_acceptance_mean, view.task_acceptance_std))
+    assert np.allclose(belief.alpha + belief.beta, prior + view.request_tested, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("share", "tokens"), [(0.5, 20.0), (0.9, 2.5), (1.0, 10.0)])
+def test_with_drift_the_belief_is_better_than_the_conjugate_posterior_and_than_none(
+    share: float, tokens: float
+) -> None:
+    drift = {"requests": {"drift_share": share, "drift_correlation_tokens": tokens}}
+    view = simulator(make_config("mobile", config=drift), 60, rounds=12).true_view()
+    ours, plain, prior = (
+        np.mean((mean - view.acceptance_rate) ** 2)
+        for mean in (acceptance_belief(view).mean, conjugate_mean(view), view.task_acceptance_mean)
+    )
+    assert ours < 0.85 * min(plain, prior)
+
+
+def test_expected_logarithms_are_those_of_the_belief() -> None:
+    posterior = acceptance_belief(simulator(make_config("mobile"), 2, rounds=4).view())
+    found = expected_log_tokens(posterior, 8)
+    draws = np.random.default_rng(0).beta(posterior.alpha, posterior.beta, (100_000, *posterior.alpha.shape))
+    for length in (0, 1, 8):
+        assert np.allclose(found[..., length], np.mean(np.log(expected_tokens(draws, length)), axis=0), atol=0.01)
+    known = acceptance_belief(simulator(make_config("paper"), 2).view())
+    assert np.allclose(expected_log_tokens(known, 9)[..., 9], np.log(expected_tokens(known.mean, 9)))
+
+
+@pytest.mark.parametrize("drift_share", [0.0, 1.0])
+def test_tokens_per_round_are_those_of_a_long_list_of_requests(drift_share: float) -> None:
+    """Requests of one rate each take rounds by it; where every round has a rate of its own, rounds are alike."""
+    tasks = [{"name": "any", "acceptance_mean": 0.74, "acceptance_std": 0.31}]
+    drift = {"drift_share": drift_share, "drift_correlation_tokens": 0.01}
+    view = simulator(make_config("requests", config={"num_users": 2, "requests": {"tasks": tasks, **drift}}), 1).view()
+    alpha, beta = beta_parameters(0.74, 0.31)
+    tokens = expected_tokens(np.random.default_rng(0).beta(alpha, beta, 50_000), 6)
+    expected = 1.0 / np.mean(1.0 / tokens) if drift_share == 0.0 else np.mean(tokens)
+    assert np.allclose(tokens_per_round(view, 6), expected, rtol=0.02)
+    known = simulator(make_config("paper"), 1).view()
+    for length in range(1, 21):
+        assert np.allclose(tokens_per_round(known, length), expected_tokens(known.task_acceptance_mean, length))
+
+
+def test_where_acceptance_is_the_request_s_utility_is_in_proportion_to_expected_logarithms() -> None:
+    view = simulator(make_config("requests", config={"num_users": 3}), 4, rounds=6).view()
+    logarithms = expected_log_tokens(acceptance_belief(view), view.config.max_draft_length)
+    per_round = long_run_utility(view)[..., 1:] / logarithms[..., 1:]
+    assert np.allclose(per_round, tokens_per_round(view, average_round(view.config).draft_length)[..., np.newaxis])
+
+
+def test_where_acceptance_drifts_a_token_is_a_token() -> None:
+    view = simulator(make_config("mobile", config={"num_users": 3}), 2).view()
+    assert np.array_equal(long_run_utility(view), np.cumsum(prefix_probabilities(view), axis=-1))
+
+
+def test_where_everything_is_known_it_is_the_heterogeneous_optimum() -> None:
+    view = simulator(make_config("paper"), 16, rounds=3).view()
+    found, best = Stochastic().act(view), make_controller("heterogeneous", "llama2").act(view)
+    assert np.array_equal(found.draft_length, best.draft_length)
+    assert np.allclose(found.bandwidth_share, best.bandwidth_share)
+
+
+@pytest.mark.parametrize("price", [None, 60.0])
+@pytest.mark.parametrize("scenario", ["paper", "requests"])
+def test_with_known_rates_it_is_the_best_of_all_lengths(scenario: str, price: float | None) -> None:
+    config = make_config(scenario, config={"num_users": 3, "max_draft_length": 8})
+    view = simulator(config, 40, rounds=6).view()
+    problem = RoundProblem.from_view(view, acceptance_rate=acceptance_belief(view).mean)
+    objective = Objective(long_run_utility(view), None if price is None else np.full(40, price))
+
+    def value(length: np.ndarray) -> np.ndarray:
+        latency_s, _ = equalize_bandwidth(problem, length)
+        utility = np.sum(objective.of_drafts(length), axis=-1)
+        return objective.value(utility, latency_s + problem.verification_s(length))
+
+    every = np.array(list(itertools.product(range(1, 9), repeat=3)))[:, np.newaxis].repeat(40, axis=1)
+    best = value(every).max(axis=0)
+    found = value(best_for_known_rates(problem, objective).draft_length)
+    assert np.mean(found >= best - 1e-9 * np.abs(best)) > 0.9
+    assert np.all(found >= best - 0.01 * np.abs(best))
+
+
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_in_requests_the_long_run_beats_the_optimum_of_each_round_that_knows_the_truth(pair: str) -> None:
+    config = make_config("requests", pair, {"num_users": 6, "episode_rounds": 80})
+    totals = {}
+    for name in ("long-run", "clairvoyant"):
+        episodes = play(make_controller(name, pair), config, range(16), timed=False)
+        totals[name] = sum(one.tokens for one in episodes) / sum(one.seconds for one in episodes)
+    assert totals["long-run"] > totals["clairvoyant"]
+
+
+def test_in_mobile_a_planner_beats_predictive() -> None:
+    config = make_config("mobile", config={"num_users": 8, "episode_rounds": 30})
+    planned, predicted = (
+        np.array([one.goodput_tok_s for one in play(controller, config, range(12), timed=False)])
+        for controller in (Stochastic(), make_controller("predictive", "llama2"))
+    )
+    assert np.mean(planned - predicted) > 0.0
+
+
+def test_more_samples_gain_less_and_less() -> None:
+    """The value of plans, by many other futures; each fourfold number of samples brings less than the one before."""
+    view = simulator(make_config("mobile", config={"num_users": 8}), 64, rounds=4).view()
+    config, utility = view.config, np.cumsum(prefix_probabilities(view), axis=-1)
+    judge = Futures.sampled(view, 1024, np.full((64, 1), 1.0))
+
+    def value(samples: int) -> float:
+        length, share = Stochastic(samples).act(view)
+        load = length * (config.payload_bits / config.bandwidth_hz) / share
+        latency_s, _ = expected_maximum(judge.arrivals(length * view.drafting_latency_s, load).time_s)
+        tokens = np.take_along_axis(utility, length[..., np.newaxis], axis=-1).sum(axis=(1, 2))
+        return float(np.mean(tokens / (latency_s + config.verification_latency_s)))
+
+    few, some, many = (value(samples) for samples in (4, 16, 64))
+    assert few < some
+    assert abs(many - some) < some - few
+
+
+@pytest.mark.parametrize("users", [1, 5])
+def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
+    config = make_config("mobile", config={"num_users": users, "channel": {"speeds_m_s": [0.0, 1e-4]}})
+    view = simulator(config, 16).view()
+    for controller in (Stochastic(), LongRun(price=60.0)):
+        decided = controller.act(view)
+        assert np.all(decided.bandwidth_share > 0.0)
+        assert np.allclose(decided.bandwidth_share.sum(axis=1), 1.0)
+        assert decided.draft_length.min() >= 1
+    problem = RoundProblem.from_view(view)
+    decided = Stochastic().act(view)
+    latency_s, _ = equalize_bandwidth(problem, decided.draft_length)
+    upload_s = decided.draft_length * problem.full_band_upload_s / decided.bandwidth_share
+    assert np.all(np.max(decided.draft_length * view.drafting_latency_s + upload_s, axis=1) < 1.05 * latency_s)
