@@ -168,6 +168,8 @@ def make_config(
             "payload_bits": pair.payload_bits,
             "verification_fixed_s": pair.verification_fixed_s,
             "verification_per_user_s": pair.verification_per_user_s,
+            "verification_per_token_s": pair.verification_per_token_s,
+            "verification_free_tokens": pair.verification_free_tokens,
             "drafting_latency_s": pair.drafting_latency_s,
             "channel": {"power_to_noise": POWER_TO_NOISE},
             "requests": {"tasks": pair.tasks},

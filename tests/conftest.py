@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +107,13 @@ def offences():
         ]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def uplinks():
+    """A folder of measured uplinks, which are not ours to ship: one beside the repository, or that of the variable."""
+    beside = Path(__file__).parents[2] / "shared" / "uplinks"
+    folder = Path(os.environ.get("MULTISPIN_UPLINKS", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no measured uplinks in {folder}")
+    return folder

@@ -128,15 +128,7 @@ class OnPolicyHyperparameters(Hyperparameters):
 
 @dataclass(frozen=True, kw_only=True)
 class PPOHyperparameters(OnPolicyHyperparameters):
-    """PPO's.
-
-    Attributes:
-        demonstrations: Rounds of its teacher that an agent with one clones first.
-        cloning_epochs: Passes over these.
-    """
-
-    demonstrations: int = whole(1, 10**9)
-    cloning_epochs: int = whole(1, 10_000)
+    """PPO's."""
 
     def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """PPO."""
@@ -217,7 +209,7 @@ def load_hyperparameters(agent: str, sections: Sequence[str], changes: Mapping[s
     Args:
         agent: The algorithm.
         sections: Sections of its file, each of which overrides ``default`` and those before it, if the file has it: the
-            action layer, the scenario, and ``cloned`` for agents with a teacher.
+            action layer, and the scenario.
         changes: Values to use in place of the file's.
 
     Raises:
@@ -263,7 +255,7 @@ def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str
     if not isinstance(held, dict) or "default" not in held:
         raise ConfigError(f"{path} must hold sections of hyperparameters, one of them default, got {shown(held)}")
     rules = {item.name: item.metadata for item in fields(kind)}
-    known = ("default", *ACTIONS, *SCENARIOS, "cloned")
+    known = ("default", *ACTIONS, *SCENARIOS)
     for section, values in held.items():
         try:
             check_choice("section", section, known)

@@ -1,4 +1,4 @@
-"""The reward that agents learn from: what a decision is expected to add to total tokens over total seconds."""
+"""The reward that agents learn from: what a decision adds to total tokens over total seconds."""
 
 from __future__ import annotations
 
@@ -6,39 +6,34 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
-from multispin_baselines.aged import expected_round_s
-from multispin_baselines.stochastic import long_run_price, long_run_worth
+from multispin_baselines.stochastic import long_run_worth
 from numpy.typing import NDArray
 
 from multispin_env import Allocation
-from multispin_env.core import EXACT, TrueView
+from multispin_env.core import TrueView
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.envs import MultiSpinVectorEnv
+from multispin_env.envs.rewards import time_price
 from multispin_env.optimal import average_round
-
-# Instants at which the end of a round in aged fading is weighed. The last cuts it off: it has no finite mean.
-INSTANTS_S = np.geomspace(0.05, 20.0, 40)
 
 
 def long_run_reward(view: TrueView, allocation: Allocation, latency_s: FloatArray) -> FloatArray:
     """What a decision is worth in the long run, over the tokens of an average round, (num_envs,).
 
-    It is the objective of :class:`baselines.stochastic.LongRun`, with the truth in place of beliefs where that takes
-    luck out of the reward: expected tokens given the request's true acceptance, and, where the fading ages, the
-    round's expected seconds given what was known at its start. An agent that sees neither learns to maximise the
-    expectation of both. (That is for training alone.)
+    It is the environment's reward ``time-priced``, but for two things. Of the tokens it has the expectation given the
+    request's true acceptance, which takes luck out of the reward: an agent that does not see it learns to maximise the
+    expectation. (That is for training alone.) And where acceptance lasts for a request, tokens have the utility of
+    :class:`~multispin_baselines.stochastic.LongRun`: hard requests take most of the rounds.
 
     Args:
         view: The round, with the truth.
         allocation: The decision.
-        latency_s: How long the round took, (num_envs,); counts where the fading does not age.
+        latency_s: How long the round took, (num_envs,).
     """
     tokens = expected_tokens(view.acceptance_rate, allocation.draft_length)
-    ages = view.csi != EXACT
-    seconds = expected_round_s(view, allocation, INSTANTS_S) if ages else latency_s
     average = average_round(view.config)
     worth = np.sum(long_run_worth(view, tokens), axis=-1)
-    return (worth - long_run_price(view) * seconds) / (average.goodput * average.latency_s)
+    return (worth - time_price(view.config) * latency_s) / (average.goodput * average.latency_s)
 
 
 class LongRunReward(VectorWrapper):  # without type parameters, which it has from Gymnasium 1.4 on only

@@ -1,4 +1,4 @@
-"""Controllers built on the closed forms: the paper's schemes, robust ones, and the clairvoyant reference."""
+"""Controllers built on the closed forms: the paper's schemes, those that predict, and the clairvoyant reference."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from multispin_baselines.clairvoyant import Clairvoyant
-from multispin_baselines.knowledge import (
-    Margins,
-    PosteriorAcceptance,
-    Robust,
-    posterior_acceptance,
-    tuned_margins,
-)
 from multispin_baselines.paper import (
     Algorithm1,
     Centralized,
@@ -22,6 +15,8 @@ from multispin_baselines.paper import (
     PointToPoint,
     UniformBandwidth,
 )
+from multispin_baselines.posterior import PosteriorAcceptance, posterior_acceptance
+from multispin_baselines.predictive import Caution, Predictive, tuned_caution
 from multispin_baselines.stochastic import LongRun, Stochastic
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
@@ -30,10 +25,10 @@ from multispin_env.registration import check_new_name
 __all__ = [
     "CONTROLLERS",
     "REFERENCE_CONTROLLERS",
+    "Caution",
     "Controller",
     "ControllerFactory",
-    "Margins",
-    "Robust",
+    "Predictive",
     "make_controller",
     "posterior_acceptance",
     "register_controller",
@@ -51,7 +46,7 @@ CONTROLLERS: dict[str, ControllerFactory] = {
     "algorithm1": lambda pair: Algorithm1(),
     "heterogeneous": lambda pair: Heterogeneous(),
     "posterior": lambda pair: PosteriorAcceptance(),
-    "robust": lambda pair: Robust(tuned_margins(pair.name)),
+    "predictive": lambda pair: Predictive(tuned_caution(pair.name)),
     "stochastic": lambda pair: Stochastic(),
     "long-run": lambda pair: LongRun(),
     "clairvoyant": lambda pair: Clairvoyant(),

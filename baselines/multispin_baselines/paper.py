@@ -39,7 +39,8 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
 
     With the shares given, user k takes ``c_k = T_k + q_k / share_k`` per token, and a deadline phi admits
     ``floor(phi / c_k)`` of them; only the instants at which some user's next token is ready can be the best deadline.
-    Sorting these and summing what each token adds, ``alpha^l``, evaluates all of them.
+    Sorting these and summing what each token adds, ``alpha^l``, evaluates all of them. Where verification takes time
+    for each token, one that is ready in time can still cost more than it gains: those that gain most are taken.
 
     Args:
         problem: A batch of rounds, (lanes, users).
@@ -47,19 +48,22 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
 
     Returns:
         Integers in 1..max_draft_length, (lanes, users).
-
-    Raises:
-        ValueError: Verification takes time for each token, so that a token that is ready in time can cost more than it
-            gains.
     """
-    if np.any(problem.verification_per_token_s):
-        most = np.max(problem.verification_per_token_s)
-        raise ValueError(f"uniform needs verification_per_token_s=0, as the paper has it, got {most}")
     per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / shares
     lanes, users = per_token_s.shape
     lengths = np.arange(1, problem.max_draft_length + 1)
     ready_s = (per_token_s[:, :, np.newaxis] * lengths).reshape(lanes, -1)
     gain = (problem.acceptance_rate[:, :, np.newaxis] ** lengths).reshape(lanes, -1)
+    if np.any(problem.verification_per_token_s):
+        rounds = zip(
+            ready_s.reshape(lanes, users, -1),
+            gain.reshape(lanes, users, -1),
+            np.broadcast_to(np.ravel(problem.verification_latency_s), lanes),
+            np.broadcast_to(np.ravel(problem.verification_per_token_s), lanes),
+            np.broadcast_to(np.ravel(problem.verification_free_tokens), lanes),
+            strict=True,
+        )
+        return np.stack([_best_priced_lengths(*one) for one in rounds])
     order = np.argsort(ready_s, axis=1, kind="stable")
     deadline_s = np.take_along_axis(ready_s, order, axis=1)
     tokens = users + np.cumsum(np.take_along_axis(gain, order, axis=1), axis=1)
@@ -69,6 +73,33 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
     return np.sum((rank <= best).reshape(lanes, users, -1), axis=2)
+
+
+def _best_priced_lengths(
+    ready_s: FloatArray, gain: FloatArray, verification_s: float, per_token_s: float, free_tokens: float
+) -> IntArray:
+    """The lengths of one round in which tokens cost verification time, (users,).
+
+    Args:
+        ready_s: When each token has arrived, (users, lengths).
+        gain: What each adds to the expected tokens, falling along a user's draft, (users, lengths).
+        verification_s: Verification without what tokens add.
+        per_token_s: What each adds beyond those that are free.
+        free_tokens: Tokens that add nothing.
+    """
+    users = len(ready_s)
+    # Everybody's first token, and then by what they gain; of equal ones an earlier one of the draft comes first.
+    worth = gain.copy()
+    worth[:, 0] = np.inf
+    order = np.argsort(-worth, axis=None, kind="stable")
+    deadline_s = np.unique(ready_s[ready_s >= ready_s[:, 0].max()])[:, np.newaxis]
+    in_time = ready_s.ravel()[order] <= deadline_s
+    tokens = users + np.cumsum(in_time * gain.ravel()[order], axis=1)
+    beyond = np.maximum(users + np.cumsum(in_time, axis=1) - free_tokens, 0.0)
+    goodput = (tokens / (deadline_s + verification_s + per_token_s * beyond))[:, users - 1 :]
+    deadline, last = np.unravel_index(np.argmax(goodput), goodput.shape)
+    taken = order[: last + users][in_time[deadline, : last + users]]
+    return np.bincount(taken // ready_s.shape[1], minlength=users)
 
 
 class Homogeneous(Controller):

@@ -56,8 +56,8 @@ class Record(Generic[Samples]):
     def at(self, place: PlaceArray) -> Samples:
         """The function at places, any shape."""
         index = (place >> _SUBSAMPLE_BITS).astype(np.intp)
-        below = self.samples.take(index)
-        value = self.samples[1:].take(index)
+        below = self.samples.take(index, mode="wrap")  # faster than NumPy's default, which looks for wrong indices
+        value = self.samples[1:].take(index, mode="wrap")
         value -= below
         part = (place & _SUBSAMPLE_MASK).astype(np.float32)
         part *= np.float32(2.0**-_SUBSAMPLE_BITS)

@@ -27,23 +27,30 @@ _BLOCK_NUMBERS = 2**22
 _COPY_NUMBERS = 2**18
 
 
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_GOLDEN, _FIRST, _SECOND = (
+    np.array(factor, dtype=np.uint64) for factor in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+_1, _12, _27, _30, _31 = (np.array(bits, dtype=np.uint64) for bits in (1, 12, 27, 30, 31))
+
+
 def splitmix64(seed: UIntArray, number: UIntArray) -> UIntArray:
     """Output ``number``, counted from 0, of the generator SplitMix64 with this seed (Steele, Lea and Flood, 2014).
 
     Any output can be had without those before it, so that chance can be tied to places instead of to an order.
     """
-    bits = (number + 1) * 0x9E3779B97F4A7C15 + seed
-    bits ^= bits >> 30
-    bits *= 0xBF58476D1CE4E5B9
-    bits ^= bits >> 27
-    bits *= 0x94D049BB133111EB
-    bits ^= bits >> 31
+    bits = (number + _1) * _GOLDEN + seed
+    bits ^= bits >> _30
+    bits *= _FIRST
+    bits ^= bits >> _27
+    bits *= _SECOND
+    bits ^= bits >> _31
     return bits
 
 
 def uniform(bits: UIntArray) -> FloatArray:
     """Uniform variates in (0, 1), without either end, from uniform integers: their 52 upper bits and a half."""
-    return ((bits >> 12).astype(np.float64) + 0.5) * 2.0**-52
+    return ((bits >> _12).astype(np.float64) + 0.5) * 2.0**-52
 
 
 class _Words(ISeedSequence):

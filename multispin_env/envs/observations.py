@@ -27,15 +27,17 @@ class ObservationCodec:
 
     def __init__(self, config: SystemConfig) -> None:
         self.features = round_features(config)
-        self._high = np.array([feature.limit / feature.unit for feature in self.features], dtype=np.float32)
-        self.space = spaces.Box(np.float32(0.0), np.repeat(self._high, config.num_users), dtype=np.float32)
+        unit, limit = (
+            np.repeat(np.array(values, dtype=np.float64), config.num_users)
+            for values in zip(*((feature.unit, feature.limit) for feature in self.features), strict=True)
+        )
+        self._unit, self._high = unit, (limit / unit).astype(np.float32)
+        self.space = spaces.Box(np.float32(0.0), self._high, dtype=np.float32)
 
     def encode(self, view: RoundView) -> NDArray[np.float32]:
         """Observations of a batch of views, (num_envs, features K), a fresh array."""
-        num_envs, users = view.drafting_latency_s.shape
-        observation = np.empty((num_envs, len(self.features), users), dtype=np.float32)
+        values = np.concatenate([getattr(view, feature.name) for feature in self.features], axis=1)
         # Divided in float64, where no config overflows, and bounded in float32, the space's own type.
-        for number, (feature, high) in enumerate(zip(self.features, self._high, strict=True)):
-            values = (getattr(view, feature.name) / feature.unit).astype(np.float32)
-            np.minimum(values, high, out=observation[:, number])
-        return observation.reshape(num_envs, -1)
+        values /= self._unit
+        observation = values.astype(np.float32)
+        return np.minimum(observation, self._high, out=observation)

@@ -24,7 +24,7 @@ COLOURS = {
     "algorithm1": "#ee9988",
     "heterogeneous": "#ee6677",
     "posterior": "#66ccee",
-    "robust": "#aa3377",
+    "predictive": "#aa3377",
     "stochastic": "#994455",
     "long-run": "#AA4499",
     "clairvoyant": "#000000",

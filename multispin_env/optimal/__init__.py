@@ -5,19 +5,24 @@ from multispin_env.optimal.average import AverageRound, average_round
 from multispin_env.optimal.bandwidth import equalize_bandwidth
 from multispin_env.optimal.heterogeneous import solve_heterogeneous
 from multispin_env.optimal.homogeneous import optimal_draft_length, solve_homogeneous
-from multispin_env.optimal.prediction import predicted_spectral_efficiency, typical_delay_s
+from multispin_env.optimal.prediction import RatePredictor, typical_delay_s
 from multispin_env.optimal.problem import RoundProblem, Solution
+from multispin_env.optimal.upload_rate import UploadRate, cautious_spectral_efficiency, typical_upload_rate, upload_rate
 
 __all__ = [
     "AverageRound",
+    "RatePredictor",
     "RoundProblem",
     "Solution",
+    "UploadRate",
     "average_round",
+    "cautious_spectral_efficiency",
     "equalize_bandwidth",
     "optimal_draft_length",
-    "predicted_spectral_efficiency",
     "solve_algorithm1",
     "solve_heterogeneous",
     "solve_homogeneous",
     "typical_delay_s",
+    "typical_upload_rate",
+    "upload_rate",
 ]

@@ -24,8 +24,10 @@ def typical_delay_s(config: SystemConfig) -> float:
     return 0.5 * (drafted_s + average.multi_access_s)
 
 
-def predicted_spectral_efficiency(view: RoundView, delay_s: ArrayLike) -> FloatArray:
-    """The rate per hertz to count on after a delay.
+class RatePredictor:
+    """The rates per hertz to expect after a delay, round after round, in a few operations.
+
+    For what can be counted on when more time is at hand see :func:`~multispin_env.optimal.upload_rate`.
 
     Where the observed rates are those of the uploads, it is these. Where they are outdated, the fading's power has the
     conditional mean ``J0^2 observed + (1 - J0^2) long-term`` with ``J0(2 pi f_d delay)``, Clarke's autocorrelation. The
@@ -34,17 +36,27 @@ def predicted_spectral_efficiency(view: RoundView, delay_s: ArrayLike) -> FloatA
     upload had.
 
     Args:
-        view: The round.
         delay_s: Time between observation and upload, a number or (num_envs, num_users); see :func:`typical_delay_s`.
-
-    Returns:
-        Spectral efficiencies in bit/s/Hz, (num_envs, num_users).
     """
-    observed = view.observed_spectral_efficiency
-    if view.csi == EXACT:
-        return observed
-    if view.doppler_known:
-        remembered = np.square(special.j0(2.0 * np.pi * view.doppler_hz * np.asarray(delay_s)))
-        return remembered * observed + (1.0 - remembered) * view.long_term_spectral_efficiency
-    last = view.last_upload_spectral_efficiency
-    return np.where(last > 0.0, (1.0 - _LAST_UPLOAD_WEIGHT) * observed + _LAST_UPLOAD_WEIGHT * last, observed)
+
+    def __init__(self, delay_s: ArrayLike) -> None:
+        self._delay_s = np.asarray(delay_s)
+        self._doppler_hz: FloatArray | None = None
+
+    def __call__(self, view: RoundView) -> FloatArray:
+        """Spectral efficiencies in a round, bit/s/Hz, (num_envs, num_users)."""
+        observed = view.observed_spectral_efficiency
+        if view.csi == EXACT:
+            return observed
+        if view.doppler_known:
+            long_term = view.long_term_spectral_efficiency
+            return long_term + self._remembered(view.doppler_hz) * (observed - long_term)
+        last = view.last_upload_spectral_efficiency
+        return np.where(last > 0.0, (1.0 - _LAST_UPLOAD_WEIGHT) * observed + _LAST_UPLOAD_WEIGHT * last, observed)
+
+    def _remembered(self, doppler_hz: FloatArray) -> FloatArray:
+        """The square of the fading's autocorrelation; an episode's views share the Doppler shifts, and so do calls."""
+        if doppler_hz is not self._doppler_hz:
+            self._doppler_hz = doppler_hz
+            self._memory: FloatArray = np.square(special.j0(2.0 * np.pi * doppler_hz * self._delay_s))
+        return self._memory

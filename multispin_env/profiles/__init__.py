@@ -49,7 +49,7 @@ MODEL_PAIRS = tuple(
     )
 )
 _REGISTERED: dict[str, ModelPair] = {}
-# The two of arXiv 2606.04581, on which its figures, the margins and the study stand.
+# The two of arXiv 2606.04581, on which its figures, the study stands.
 PAPER_PAIRS = ("llama2", "qwen3.5")
 
 
@@ -63,6 +63,8 @@ class ModelPair(Checked):
         target_model: The large language model at the edge server.
         verification_fixed_s: T_fix of eq. 7.
         verification_per_user_s: T_lin of eq. 7.
+        verification_per_token_s: Time that each token of a batch adds beyond those that are free.
+        verification_free_tokens: Tokens of a batch, each user's draft and one more, that add nothing.
         retained_entries: V_hat: entries of the draft's distribution that are uploaded with a token.
         probability_bits: Q_B: bits of an entry's probability.
         vocabulary_index_bits: Bits of an entry's index.
@@ -77,6 +79,8 @@ class ModelPair(Checked):
     target_model: str
     verification_fixed_s: float = real(0.0, 1e4)
     verification_per_user_s: float = real(1e-9, 1e4)
+    verification_per_token_s: float = real(0.0, 1e4, default=0.0)
+    verification_free_tokens: int = whole(0, 1_000_000_000, default=0)
     retained_entries: int = whole(1, 10_000_000)
     probability_bits: int = whole(1, 32)
     vocabulary_index_bits: int = whole(1, 64)

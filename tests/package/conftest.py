@@ -1,8 +1,5 @@
 """What several test files need: systems to drive without an environment, and random decisions."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -43,13 +40,3 @@ def random_allocation():
 @pytest.fixture(scope="session")
 def equal_allocation():
     return _equal_allocation
-
-
-@pytest.fixture(scope="session")
-def uplinks():
-    """A folder of measured uplinks, which are not ours to ship: one beside the repository, or that of the variable."""
-    beside = Path(__file__).parents[3] / "shared" / "uplinks"
-    folder = Path(os.environ.get("MULTISPIN_UPLINKS", beside))
-    if not folder.is_dir():
-        pytest.skip(f"no measured uplinks in {folder}")
-    return folder

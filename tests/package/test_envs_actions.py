@@ -14,9 +14,10 @@ from multispin_env import MODEL_PAIRS, Allocation
 from multispin_env.core import EXACT
 from multispin_env.envs.actions import ACTIONS
 from multispin_env.optimal import (
+    RatePredictor,
     RoundProblem,
+    cautious_spectral_efficiency,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     solve_heterogeneous,
     solve_homogeneous,
     typical_delay_s,
@@ -48,7 +49,7 @@ def one_takes_all(users, rest):
 
 def within_reach(env, lengths, rng):
     """Shares that tilts in [-1, 1] of equal uploads at the predicted rates can reach."""
-    rate = predicted_spectral_efficiency(env.round_view(), typical_delay_s(env.config))[0]
+    rate = RatePredictor(typical_delay_s(env.config))(env.round_view())[0]
     weights = lengths / rate * np.exp(rng.uniform(-1.0, 1.0, len(lengths)))
     return weights / weights.sum()
 
@@ -147,7 +148,7 @@ def test_direct_zeros_draft_five_tokens_and_upload_in_equal_time(world, kind):
     view = env.round_view()
     length, share = env.decode_action(np.zeros(env.action_space.shape))
     assert set(length) == {5}
-    rate = predicted_spectral_efficiency(view, typical_delay_s(env.config))[0]
+    rate = RatePredictor(typical_delay_s(env.config))(view)[0]
     upload = length / (share * rate)
     np.testing.assert_allclose(upload, upload[0], rtol=1e-12)
 
@@ -162,12 +163,12 @@ def test_a_tilt_multiplies_a_share_by_its_exponential():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lengths_have_the_band_split_so_that_all_arrive_together_as_predicted(world, kind):
+def test_lengths_have_the_band_split_so_that_all_arrive_together_at_rates_to_count_on(world, kind):
     env, rng = make(kind, action="lengths", **world), np.random.default_rng(1)
     for _ in range(10):
         action = rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
         view, allocation = env.round_view(), env.decode_action(action)
-        rate = predicted_spectral_efficiency(view, typical_delay_s(env.config))
+        rate = cautious_spectral_efficiency(view)
         problem = RoundProblem.from_view(view, spectral_efficiency=rate)
         latency_s, shares = equalize_bandwidth(problem, allocation.draft_length)
         info = env.step(action)[4]
@@ -177,12 +178,12 @@ def test_lengths_have_the_band_split_so_that_all_arrive_together_as_predicted(wo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_residual_zeros_are_the_closed_form_at_the_predicted_rates_to_the_bit(world, kind):
+def test_residual_zeros_are_the_closed_form_at_the_rates_to_count_on_to_the_bit(world, kind):
     env = make(kind, action="residual", **world)
     solve = solve_homogeneous if kind == "Homogeneous" else solve_heterogeneous
     for _ in range(3):
         view, zeros = env.round_view(), np.zeros(env.action_space.shape)
-        rate = predicted_spectral_efficiency(view, typical_delay_s(env.config))
+        rate = cautious_spectral_efficiency(view)
         if view.csi == EXACT:
             np.testing.assert_array_equal(rate, view.observed_spectral_efficiency)
         wanted = solve(RoundProblem.from_view(view, spectral_efficiency=rate)).allocation
@@ -197,7 +198,7 @@ def test_a_residual_tilt_is_what_the_closed_form_is_told():
     mean = view.task_acceptance_mean
     told = RoundProblem.from_view(
         view,
-        spectral_efficiency=predicted_spectral_efficiency(view, typical_delay_s(env.config)) * np.exp(tilts[:20]),
+        spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(tilts[:20]),
         acceptance_rate=1.0 / (1.0 + (1.0 - mean) / mean * np.exp(-3.0 * tilts[20:])),
     )
     ours, theirs = env.decode_action(tilts), solve_heterogeneous(told).allocation

@@ -21,11 +21,11 @@ class Row:
     goodput_tok_s: float
 
 
-ROWS = [Row("fixed", 1, 61.25), Row("robust", 1, 1e-3), Row("robust", 2, float("1e22"))]
+ROWS = [Row("fixed", 1, 61.25), Row("predictive", 1, 1e-3), Row("predictive", 2, float("1e22"))]
 
 
 def opened(path: Path, **changes: object) -> ResultsFolder[Row]:
-    allowed = {"controller": ("fixed", "robust")}
+    allowed = {"controller": ("fixed", "predictive")}
     return ResultsFolder(path, {**MANIFEST, **changes}, Row, unique=("controller", "seed"), allowed=allowed)
 
 
@@ -167,7 +167,7 @@ def test_a_manifest_that_is_none_is_named_and_left(content: bytes, message: str,
         (f"{HEADER}\nfixed,1,60.0\0\n", "line 2: goodput_tok_s must be a finite number"),
         (f'{HEADER}\nfixed,1,"60.0\n', "is no CSV"),
         (f"{HEADER}\n{'x' * 200_000},1,60.0\n", "is no CSV"),
-        (f"{HEADER}\nmine,1,60.0\n", "row 1: controller must be one of fixed, robust in this folder, got 'mine'"),
+        (f"{HEADER}\nmine,1,60.0\n", "row 1: controller must be one of fixed, predictive in this folder, got 'mine'"),
         (f"{HEADER}\nfixed,1,60.0\nfixed,1,61.0\n", "row 2 stands there twice: controller, seed are"),
     ],
 )

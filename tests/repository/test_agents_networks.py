@@ -9,7 +9,6 @@ import pytest
 import torch
 from multispin_agents import AGENTS
 from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
-from multispin_agents.cloning import behavior_clone, collect_demonstrations
 from multispin_agents.networks import FEATURES, NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
 from multispin_agents.policy import SHIPPED, LearnedController
 from multispin_agents.sb3_policies import ActionCritics, AllocationPolicy, SquashedActor
@@ -185,9 +184,7 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
     plain: Any
     direct: Any
     plain, direct = (load_hyperparameters("ppo", sections, {}) for sections in ([], ["direct"]))
-    taught: Any = load_hyperparameters("ppo", ["direct", "cloned"], {})
-    assert plain.n_epochs < direct.n_epochs == taught.n_epochs
-    assert taught.initial_std < direct.initial_std < plain.initial_std
+    assert plain == direct  # nothing is different for direct actions, at present
     with pytest.raises(ValueError, match=r"ppo has no field 'discount'\. Its fields are: total_timesteps, "):
         load_hyperparameters("ppo", ["mobile"], {"discount": 0.5})
     with pytest.raises(ValueError, match=r"sac has no field 'clip_range'\. Its fields are: total_timesteps, "):
@@ -232,14 +229,13 @@ def test_a_policy_says_where_the_system_does_not_fit() -> None:
         plain.act(seen(CONFIG.updated({"num_users": 5})))
 
 
-def test_a_decision_of_the_teacher_is_explained_to_the_closed_form() -> None:
+def test_a_controller_s_decision_is_explained_to_the_closed_form() -> None:
     view = seen(make_config("mobile"), lanes=12)
     residual = make_action_codec("residual", view.config)
-    # The stochastic optimum hopes for more than the tilts' reach can say of the best requests: a token is lost there.
-    for name, tolerance in (("heterogeneous", 0.1), ("robust", 0.1), ("stochastic", 0.8)):
+    for name in ("heterogeneous", "predictive"):
         decided = make_controller(name, "llama2").act(view)
         repeated = residual.decode(residual.encode(decided, view), view)
-        assert np.mean(np.abs(repeated.draft_length - decided.draft_length)) < tolerance, name
+        assert np.mean(np.abs(repeated.draft_length - decided.draft_length)) < 0.1, name
         assert np.median(np.abs(repeated.bandwidth_share / decided.bandwidth_share - 1.0)) < 0.05, name
 
 
@@ -254,25 +250,6 @@ def test_the_policy_needs_no_arguments_and_serves_users_alike() -> None:
     np.testing.assert_allclose(actions.reshape(2, 2, 4)[:, :, order].reshape(2, -1), others, atol=1e-5)
     with pytest.raises(ValueError, match="observations must have 11 numbers a user, got 10 numbers"):
         NetworkConfig.of_observations(10)
-
-
-def test_imitation_brings_the_actions_near_the_teacher_s() -> None:
-    torch.manual_seed(0)
-    network = ActorCritic(NetworkConfig.of("equivariant", 16, CONFIG))
-    demonstrations = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 2560, seed=5)
-    assert demonstrations.observations.shape == (2560, 66)
-    assert demonstrations.actions.shape == (2560, 12)
-    fresh = collect_demonstrations(make_controller("robust", "llama2"), CONFIG, "residual", 128, seed=6)
-
-    def error() -> float:
-        with torch.no_grad():
-            mean = network.mean_action(torch.from_numpy(fresh.observations)).numpy()
-        return float(np.mean((mean - fresh.actions) ** 2))
-
-    before = error()
-    behavior_clone(network, demonstrations, 40)
-    # Not much nearer than that: of the Doppler shift, by which the teacher decides, the network makes nothing yet.
-    assert error() < 0.8 * before
 
 
 @pytest.mark.parametrize("folder", sorted(card.parent for card in SHIPPED.glob("*/card.json")), ids=lambda at: at.name)

@@ -10,14 +10,12 @@ import pytest
 from multispin_baselines import (
     CONTROLLERS,
     Controller,
-    Margins,
-    Robust,
     make_controller,
     posterior_acceptance,
     register_controller,
 )
-from multispin_baselines.knowledge import read_margins, tuned_margins
 from multispin_baselines.paper import best_lengths, expected_goodput
+from multispin_baselines.predictive import Caution, Predictive, read_tuned, tuned_caution
 
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
 from multispin_env.core import TrueView
@@ -61,7 +59,8 @@ def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
         assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
 
 
-def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares() -> None:
+@pytest.mark.parametrize("tokens", [{}, {"verification_per_token_s": 0.05, "verification_free_tokens": 7}])
+def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares(tokens: dict[str, float]) -> None:
     rng = np.random.default_rng(5)
     lanes, users, longest = 60, 3, 5
     shape = (lanes, users)
@@ -73,6 +72,7 @@ def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares() -> None:
         bandwidth_hz=1e6,
         verification_latency_s=0.2,
         max_draft_length=longest,
+        **tokens,
     )
     shares = np.full(shape, 1.0 / users)
     found = expected_goodput(problem, Allocation(best_lengths(problem, shares), shares))
@@ -116,10 +116,22 @@ def test_posterior_is_the_task_mean_before_evidence_and_the_request_s_own_after_
     )
 
 
-def test_robust_without_margins_is_the_heterogeneous_optimum() -> None:
+def test_where_rates_are_known_predictive_is_the_optimum_for_its_acceptance() -> None:
     view = simulator(make_config("requests"), 4, rounds=5).view()
-    plain, robust = make_controller("heterogeneous", "llama2").act(view), Robust(Margins(0.5, 0.0)).act(view)
-    assert np.array_equal(plain.draft_length, robust.draft_length)
+    for weight, name in ((0.0, "heterogeneous"), (1.0, "posterior")):
+        plain, predictive = make_controller(name, "llama2").act(view), Predictive(Caution(3.0, weight)).act(view)
+        assert np.array_equal(plain.draft_length, predictive.draft_length)
+        assert np.array_equal(plain.bandwidth_share, predictive.bandwidth_share)
+
+
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_in_mobile_prediction_gains_a_tenth_over_the_paper_s_controller(pair: str) -> None:
+    config = make_config("mobile", pair, {"episode_rounds": 100})
+    plain, predictive = (
+        np.array([e.goodput_tok_s for e in play(make_controller(name, pair), config, range(2000, 2016), timed=False)])
+        for name in ("heterogeneous", "predictive")
+    )
+    assert predictive.mean() > 1.1 * plain.mean()
 
 
 @pytest.mark.parametrize("pair", PAPER_PAIRS)
@@ -127,9 +139,10 @@ def test_in_mobile_outdated_knowledge_costs_much(pair: str) -> None:
     config = make_config("mobile", pair, {"episode_rounds": 100})
     goodput = {
         name: np.median([e.goodput_tok_s for e in play(make_controller(name, pair), config, range(2000, 2016))])
-        for name in ("heterogeneous", "robust", "clairvoyant")
+        for name in ("heterogeneous", "predictive", "clairvoyant")
     }
-    assert max(goodput["heterogeneous"], goodput["robust"]) < 0.9 * goodput["clairvoyant"]
+    assert goodput["heterogeneous"] < goodput["predictive"] < goodput["clairvoyant"]
+    assert goodput["heterogeneous"] < 0.9 * goodput["clairvoyant"]
 
 
 def true_goodput(view: TrueView, allocation: Allocation, duration_s: FloatArray) -> FloatArray:
@@ -140,11 +153,11 @@ def true_goodput(view: TrueView, allocation: Allocation, duration_s: FloatArray)
 def test_the_clairvoyant_s_round_is_better_than_any_other_controller_s(scenario: str) -> None:
     view = simulator(make_config(scenario), 24, rounds=3).true_view()
     value = {}
-    for name in ("clairvoyant", "heterogeneous", "robust", "uniform"):
+    for name in ("clairvoyant", "heterogeneous", "predictive", "uniform"):
         played = simulator(make_config(scenario), 24, rounds=3)
         decision = make_controller(name, "llama2").act(view)
         value[name] = true_goodput(view, decision, played.step(decision).latency_s)
-    for name in ("heterogeneous", "robust", "uniform"):
+    for name in ("heterogeneous", "predictive", "uniform"):
         # Cells of the path and of the simulator's uploads differ by a few per cent of a single upload.
         assert np.all(value["clairvoyant"] > 0.97 * value[name])
         assert value["clairvoyant"].mean() > 1.1 * value[name].mean()
@@ -183,11 +196,11 @@ def test_bad_requests_say_what_is_allowed() -> None:
         make_controller("oracle", "llama2")
     with pytest.raises(ValueError, match=r"model_pair must be one of llama2, .*\.json file, got 'gpt'"):
         make_controller("fixed", "gpt")
-    with pytest.raises(ValueError, match=r"rate_quantile must be a finite number in \[1e-06, 0.999999\], got 0.0"):
-        Robust(Margins(0.0, 0.5))
+    with pytest.raises(ValueError, match=r"rate_margin_std must be a finite number in \[0, 100\], got -1.0"):
+        Predictive(Caution(-1.0, 0.5))
     with pytest.raises(ValueError, match=r"posterior_weight must be a finite number in \[0, 1\], got 2.0"):
-        Robust(Margins(0.1, 2.0))
-    assert tuned_margins("another-pair") == tuned_margins("llama2")
+        Predictive(Caution(0.1, 2.0))
+    assert tuned_caution("another-pair") == tuned_caution("llama2")
     with pytest.raises(TypeError, match="clairvoyant needs a TrueView, got RoundView"):
         make_controller("clairvoyant", "llama2").act(simulator(make_config(), 1).view())
 
@@ -215,25 +228,28 @@ def test_a_registered_controller_is_made_by_its_name_and_a_name_is_given_once(mo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "margins must be an object of model pairs, llama2 among them, got None"),
-        ("[]", "margins must be an object"),
+        ("{}", "tuned must be an object of model pairs, llama2 among them, got None"),
+        ("[]", "tuned must be an object"),
         ("", "is empty"),
-        ('{"margins": {}}', "margins must be an object of model pairs"),
-        ('{"margins": {"llama2": 0.5}}', "'llama2' must be an object with rate_quantile and posterior_weight, got 0.5"),
-        ('{"margins": {"llama2": {"rate_quantile": 0.5}}}', "'llama2' must be an object with rate_quantile and"),
-        ('{"margins": {"llama2": {"rate_quantile": "low", "posterior_weight": 0}}}', "'llama2': rate_quantile must be"),
+        ('{"tuned": {}}', "tuned must be an object of model pairs"),
+        ('{"tuned": {"llama2": 0.5}}', "'llama2' must be an object with rate_margin_std and posterior_weight, got 0.5"),
+        ('{"tuned": {"llama2": {"rate_margin_std": 0.5}}}', "'llama2' must be an object with rate_margin_std and"),
         (
-            '{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_weight": 2}}}',
+            '{"tuned": {"llama2": {"rate_margin_std": "low", "posterior_weight": 0}}}',
+            "'llama2': rate_margin_std must be",
+        ),
+        (
+            '{"tuned": {"llama2": {"rate_margin_std": 0.5, "posterior_weight": 2}}}',
             "'llama2': posterior_weight must be",
         ),
-        ('{"margins": {"llama2": {"rate_quantile": 0.5, "posterior_we', "line 1"),
-        ('{"margins": ' + 10_000 * "[", "nested deeper"),
-        ('{"margins": {"llama2": {"rate_quantile": ' + 400 * "1" + ', "posterior_weight": 2}}}', "digits"),
+        ('{"tuned": {"llama2": {"rate_margin_std": 0.5, "posterior_we', "column"),
+        ('{"tuned": ' + 10_000 * "[", "nested deeper"),
+        ('{"tuned": {"llama2": {"rate_margin_std": ' + 400 * "1" + ', "posterior_weight": 2}}}', "digits"),
     ],
 )
-def test_margins_that_are_none_are_named(content: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "margins.json"
+def test_constants_that_are_none_are_named(content: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "tuned.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message) as raised:
-        read_margins(file)
+        read_tuned(file)
     assert str(raised.value).startswith(str(file))

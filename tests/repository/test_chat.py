@@ -151,9 +151,9 @@ def test_a_policy_decides(tmp_path):
         ({"speed": -1.0}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got -1.0"),
         ({"speed": float("nan")}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got nan"),
         ({"speed": 1e-320}, ValueError, r"speed must be 0 or a finite number in \[0.001, 1e\+06\], got 1e-320"),
-        ({"users": 0}, ValueError, r"^users must be an integer in \[1, 1e\+09\], got 0"),
-        ({"rounds": 0}, ValueError, r"^rounds must be an integer in \[1, 1e\+09\], got 0"),
-        ({"seed": -1}, ValueError, r"^seed must be an integer in \[0, 1e\+09\], got -1"),
+        ({"users": 0}, ValueError, r"^users must be an integer in \[1, 1000000000\], got 0"),
+        ({"rounds": 0}, ValueError, r"^rounds must be an integer in \[1, 1000000000\], got 0"),
+        ({"seed": -1}, ValueError, r"^seed must be an integer in \[0, 1000000000\], got -1"),
         ({"controller": "best"}, ValueError, "controller must be one of .*, got 'best'"),
         ({"policy": "best"}, FileNotFoundError, "no policy is called 'best'"),
         # Models of one's own need the tasks of a pair measured over these prompts.

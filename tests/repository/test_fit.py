@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 import torch
 from multispin_agents import AGENTS
-from multispin_agents.cloning import collect_demonstrations
 from multispin_agents.policy import LearnedController
 from multispin_train.benchmark.protocol import Protocol, run_benchmark
 from multispin_train.cli import main
-from multispin_train.fit import demonstrations
 from multispin_train.fit import training as fit
 from multispin_train.fit.checkpoints import chunks_done
 from multispin_train.fit.learning_curve import CurveRow
@@ -54,7 +52,7 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     whole = trained(tmp_path / "whole", **changes)
     assert [(row.controller, row.timesteps) for row in whole] == [
         ("heterogeneous", 0),
-        ("robust", 0),
+        ("predictive", 0),
         ("seed0", 0),
         ("seed0", 128),
         ("seed0", 256),
@@ -103,26 +101,6 @@ def test_an_agent_of_several_numbers_of_users_is_judged_by_all_and_serves_any(tm
 def test_numbers_of_users_that_cannot_be_trained_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         training(**changes)
-
-
-def test_agents_with_a_teacher_start_from_its_lessons_drawn_once_for_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[int] = []
-
-    def collected(*arguments: Any) -> object:
-        drawn.append(1)
-        return collect_demonstrations(*arguments)
-
-    monkeypatch.setattr(demonstrations, "collect_demonstrations", collected)
-    taught = {**TINY, "total_timesteps": 128, "demonstrations": 640, "cloning_epochs": 20}
-    rows = trained(tmp_path / "a", teacher="robust", hyperparameters=taught, seeds=2)
-    assert [row.timesteps for row in rows if row.controller == "seed0"] == [0, 128]
-    assert len(drawn) == 1
-    again = trained(tmp_path / "b", teacher="robust", hyperparameters=taught)
-    assert again == [row for row in rows if row.controller != "seed1"]
-    with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got sac"):
-        training(teacher="robust", agent="sac")
 
 
 def test_tensorboard_can_show_the_evaluations_and_the_training(tmp_path: Path) -> None:

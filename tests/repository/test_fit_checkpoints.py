@@ -3,7 +3,6 @@
 import errno
 import os
 import pickle
-import shutil
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -64,7 +63,7 @@ class Payload:
 def test_a_prepared_folder_runs_nothing(agent: str, tmp_path: Path) -> None:
     file, mark = stopped(tmp_path / "run", agent=agent), tmp_path / "it-ran"
     # What earlier versions went on from, of which nothing is read any more.
-    for name in ("checkpoint1.zip", "replay1.pkl", "demonstrations.npz"):
+    for name in ("checkpoint1.zip", "replay1.pkl"):
         for folder in (file.parent, tmp_path / "run"):
             with zipfile.ZipFile(folder / name, "w") as archive:
                 archive.writestr("data", pickle.dumps(Payload(mark)))
@@ -81,27 +80,6 @@ def test_a_prepared_folder_runs_nothing(agent: str, tmp_path: Path) -> None:
     file.write_bytes(whole)
     assert [row.timesteps for row in trained(tmp_path / "run", agent=agent) if row.controller == "seed0"] == [0, 32, 64]
     assert not mark.exists()
-
-
-def test_prepared_lessons_run_nothing(tmp_path: Path) -> None:
-    taught = {**TINY, "demonstrations": 64, "cloning_epochs": 1}
-    stopped(tmp_path / "run", teacher="robust", hyperparameters=taught)
-    shutil.rmtree(tmp_path / "run" / "seed0")
-    file, mark = tmp_path / "run" / "demonstrations.pt", tmp_path / "it-ran"
-    whole = read_state(file)
-    torch.save({"observations": Payload(mark), "actions": Payload(mark)}, file)
-    with pytest.raises(ValueError, match=r"demonstrations\.pt must be a whole file of tensors"):
-        trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
-    assert not mark.exists()
-    for change, message in (
-        ({"actions": 2.0 * torch.ones_like(whole["actions"])}, r"tensor 'actions' must lie in \[-1, 1\]"),
-        ({"actions": whole["actions"][:-1]}, r"tensor 'actions' must be torch.float32 of shape \(64, 6\)"),
-        ({"observations": whole["observations"] * torch.nan}, "'observations' must hold finite numbers"),
-        ({"rewards": torch.zeros(1)}, "'rewards', which belongs to nothing here"),
-    ):
-        write_state(file, {**whole, **change})
-        with pytest.raises(ValueError, match=rf"demonstrations\.pt.*{message}"):
-            trained(tmp_path / "run", teacher="robust", hyperparameters=taught)
 
 
 def tensor(name: str, change: Callable[[torch.Tensor], object]) -> Callable[[dict[str, Any]], dict[str, Any]]:

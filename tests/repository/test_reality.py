@@ -55,7 +55,7 @@ def test_the_fit_recovers_a_known_drift_under_noise(share, tokens, std):
     # The rate that drifts from token to token is the very law of these texts.
     prefixes = analysis.prefixes
     np.testing.assert_allclose(prefixes.drifting_anywhere, prefixes.anywhere.value, rtol=0.12)
-    assert abs(prefixes.errors["mobile"].value[7]) < 0.1
+    assert abs(prefixes.errors["fitted drift"].value[7]) < 0.1
     assert prefixes.first.value[7] < prefixes.anywhere.value[0]
 
 
@@ -118,7 +118,8 @@ def test_eq_12_is_right_where_acceptance_is_independent():
     for name in ("one rate", "task's rate", "request's rate"):
         np.testing.assert_allclose(prefixes.models[name], expected)
         np.testing.assert_allclose(prefixes.errors[name].value, 0.0, atol=1e-9)
-    np.testing.assert_allclose(prefixes.models["mobile"], expected, rtol=0.01)
+    for name in ("fitted drift", "mobile"):
+        np.testing.assert_allclose(prefixes.models[name], expected, rtol=0.02)
 
 
 # The command
@@ -204,7 +205,7 @@ def test_times_and_payloads_are_on_the_page_if_they_were_measured(pair_file, tmp
         "retained_entries,payload_bits,acceptance_mean,standard_error\n1,25,0.5,0.01\n64,1600,0.7,0.01\n256,6400,0.702,0.01\n"
     )
     page = page_of(pair_file, tmp_path / "out")
-    assert "drafts of 16 take 2.00 times as long as drafts of 1" in page
+    assert "drafts of 16 take 2.00 times as long as drafts of 1" in page.replace("\n", " ")
     assert "64 entries have 99 % of the acceptance of all 256" in page
     for name in ("entries", "verification"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
@@ -215,7 +216,7 @@ def test_what_cannot_be_asked_is_refused_at_once(pair_file):
         Question(model_pair="llama2")
     with pytest.raises(ValueError, match="controllers must include clairvoyant, got fixed, heterogeneous"):
         Question(model_pair=str(pair_file), controllers=("fixed", "heterogeneous"))
-    with pytest.raises(ValueError, match=r"seeds must be an integer in \[1, 1e\+09\], got 0"):
+    with pytest.raises(ValueError, match=r"seeds must be an integer in \[1, 1000000000\], got 0"):
         Question(model_pair=str(pair_file), seeds=0)
 
 

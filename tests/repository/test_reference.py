@@ -23,7 +23,7 @@ def test_the_package_s_reference_results_are_what_the_controllers_earn() -> None
         assert tuple(reference.goodput_tok_s) == REFERENCE_CONTROLLERS
         assert list(reference.seeds) == [FIRST_EVALUATION_SEED + index for index in range(64)]
         assert {len(values) for values in reference.goodput_tok_s.values()} == {64}
-        for name in ("heterogeneous", "robust"):
+        for name in ("heterogeneous", "predictive"):
             episodes = play(make_controller(name, pair), system, reference.seeds[:1], timed=False)
             assert reference.goodput_tok_s[name][0] == pytest.approx(episodes[0].goodput_tok_s, rel=1e-5)
 

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from multispin_baselines import make_controller
 
-CONTROLLERS = ("fixed", "uniform", "homogeneous", "heterogeneous", "posterior", "robust", "clairvoyant")
+CONTROLLERS = ("fixed", "uniform", "homogeneous", "heterogeneous", "posterior", "predictive", "clairvoyant")
 SEEDS, ROUNDS = 24, 60
 # Differences below so many standard errors are noise and in no order.
 NOISE = 2.0

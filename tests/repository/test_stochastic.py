@@ -112,7 +112,7 @@ def test_the_expected_duration_is_the_simulator_s_mean(pair: str) -> None:
     config = make_config("mobile", pair, {"num_users": 6})
     sample = simulator(config, 1, rounds=2)
     view = sample.view()
-    allocation = make_controller("robust", pair).act(view)
+    allocation = make_controller("predictive", pair).act(view)
     expected_s = expected_round_s(view, allocation, np.linspace(0.01, cut_s, 5000))
     rng = np.random.default_rng(3)
     delay_s = allocation.draft_length * view.drafting_latency_s
@@ -133,12 +133,12 @@ def test_in_mobile_it_is_expected_to_beat_the_robust_controller_in_most_rounds(p
     sample = simulator(make_config("mobile", pair), 24, rounds=8)
     view, truth = sample.view(), sample.true_view().acceptance_rate
     value = {}
-    for name in ("heterogeneous", "robust", "stochastic"):
+    for name in ("heterogeneous", "predictive", "stochastic"):
         allocation = make_controller(name, pair).act(view)
         tokens = np.sum(expected_tokens(truth, allocation.draft_length), axis=1)
         value[name] = tokens / expected_round_s(view, allocation, np.geomspace(0.05, 20.0, 200))
-    assert value["stochastic"].mean() > 1.05 * value["robust"].mean() > 1.05 * value["heterogeneous"].mean()
-    assert np.mean(value["stochastic"] > value["robust"]) > 0.6
+    assert value["stochastic"].mean() > 1.05 * value["predictive"].mean() > 1.05 * value["heterogeneous"].mean()
+    assert np.mean(value["stochastic"] > value["predictive"]) > 0.6
 
 
 def test_expected_logarithms_are_those_of_the_belief() -> None:

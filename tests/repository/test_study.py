@@ -8,6 +8,7 @@ import pytest
 from multispin_train.study import report as study_report
 from multispin_train.study.plan import Plan, Study, StudyRow, cell_name
 from multispin_train.study.results import Results
+from multispin_train.workers import Workers
 from rich.progress import Progress
 
 TINY = {"total_timesteps": 64, "num_envs": 8, "n_steps": 4, "updates_per_chunk": 2, "width": 8}
@@ -29,12 +30,16 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
     for scenario in ("paper", "requests", "mobile", "thermal"):
         for pair in ("llama2", "qwen3.5"):
             setting = plan.settings[f"{scenario}-{pair}"]
-            assert {"heterogeneous", "robust", "stochastic", "long-run", "clairvoyant"} <= set(setting.controllers)
+            assert {"heterogeneous", "predictive", "stochastic", "long-run", "clairvoyant"} <= set(setting.controllers)
             assert {cell_name(scenario, pair, action) for action in ("direct", "residual")} <= set(setting.cells)
     flagship = [plan.cells[name] for name in plan.settings["mobile-llama2"].cells]
-    assert {cell.agent for cell in flagship} == {"ppo", "sac", "recurrent-ppo"}
+    assert {cell.agent for cell in flagship} == {"ppo", "sac"}
     assert {cell.network for cell in flagship} == {"equivariant", "mlp"}
-    for users in (5, 10, 40):
+    hidden = plan.settings["hidden-doppler"]
+    assert not hidden.system().channel.doppler_known
+    assert {plan.cells[name].agent for name in hidden.cells} == {"ppo", "recurrent-ppo"}
+    assert plan.settings["measured-llama2"].cells[0] == "mobile-llama2-direct"
+    for users in (5, 10, 40, 100):
         setting = plan.settings[f"users-{users}"]
         assert setting.system().num_users == users == plan.cells[f"users-{users}"].systems()[0].num_users
         assert f"users-{users}" in setting.cells
@@ -57,7 +62,7 @@ class _Small(Plan):
         wanted = ("mobile-llama2-direct", "users-5")
         small = {"num_users": 3, "episode_rounds": 4}
         cells = super().cells
-        return {name: dataclasses.replace(cells[name], config=small, teacher="none") for name in wanted}
+        return {name: dataclasses.replace(cells[name], config=small, users=()) for name in wanted}
 
     @property
     def settings(self):
@@ -67,7 +72,7 @@ class _Small(Plan):
             name: dataclasses.replace(
                 setting,
                 config={"num_users": 3, "episode_rounds": 4},
-                controllers=("heterogeneous", "robust", "long-run"),
+                controllers=("heterogeneous", "predictive", "long-run"),
                 cells=tuple(self.cells),
             )
         }
@@ -77,7 +82,7 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     plan = _Small(training_seeds=2, seeds=3, hyperparameters=TINY)
     study = Study(tmp_path / "study", plan)
     with Progress(disable=True) as progress:
-        whole = study.run(2, progress)
+        whole = study.run(Workers(jobs=2), progress)
     assert len(whole) == 3 * (3 + 2 * 2)
     assert {row.training_seed for row in whole if row.player == "users-5"} == {0, 1}
     file = tmp_path / "study" / "results.csv"
@@ -85,7 +90,7 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     file.write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "agents").rglob("card.json")}
     with Progress(disable=True) as progress:
-        again = Study(tmp_path / "study", plan).run(1, progress)
+        again = Study(tmp_path / "study", plan).run(Workers(), progress)
 
     def played(rows: list[StudyRow]) -> dict[tuple[object, ...], float]:
         return {(row.setting, row.player, row.training_seed, row.seed): row.goodput_tok_s for row in rows}
@@ -110,11 +115,11 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
     ]
     monkeypatch.setattr(study_report, "draw_behaviour", lambda path, study: None)  # needs trained agents
     for name in plan.cells:
-        folder = study.cell_path(name)
+        folder = study.cell_path(name) / "seed0"
         folder.mkdir(parents=True)
         (folder / "results.csv").write_text(
             "controller,timesteps,goodput_tok_s,low,high,gain,action_std\nheterogeneous,0,60,60,60,0,0\n"
-            "robust,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
+            "predictive,0,80,80,80,0,0\nseed0,0,70,70,70,0,0\nseed0,10,90,90,90,0,0\nseed1,10,95,95,95,0,0\n",
             encoding="utf-8",
         )
     page = study_report.write_report(study, everything).read_text(encoding="utf-8")
@@ -127,9 +132,9 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
     unfinished = [row for row in everything if row.player not in ("stochastic", "long-run")]
     page = study_report.write_report(study, unfinished).read_text(encoding="utf-8")
     assert "| stochastic |" not in page
-    assert "| robust |" in page
+    assert "| predictive |" in page
 
 
 def test_too_few_seeds_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"training_seeds must be an integer in \[1, 1e\+09\], got 0"):
+    with pytest.raises(ValueError, match=r"training_seeds must be an integer in \[1, 1000000000\], got 0"):
         Plan(training_seeds=0)

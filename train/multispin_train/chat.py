@@ -67,7 +67,7 @@ class Chat(CheckedOptions):
     target: Model = LiveConfig.target
     prompts: Annotated[str, tyro.conf.arg(metavar="FILE")] = LiveConfig.prompts
     model_pair: Annotated[str, tyro.conf.arg(metavar="PAIR")] = "llama2"
-    controller: Annotated[str, tyro.conf.arg(metavar=one_of(CONTROLLERS)), _DECIDER] = "robust"
+    controller: Annotated[str, tyro.conf.arg(metavar=one_of(CONTROLLERS)), _DECIDER] = "predictive"
     policy: Annotated[str | None, tyro.conf.arg(metavar="PATH"), _DECIDER] = None
     users: int = whole(1, MOST, default=4)
     rounds: int = whole(1, MOST, default=60)

@@ -54,9 +54,11 @@ COMMANDS = {
     "distill": Command("distill.command:distill", "Makes a small draft model for a target.", "live"),
     "prompts": Command("prompts:prompts", "Writes a file of prompts of four tasks.", "live"),
     "tiny-pair": Command("tiny_pair.command:tiny_pair", "Trains the byte-level pair that the package carries.", "live"),
+    "channel": Command("channel.command:channel", "Holds measured uplinks against our models of them."),
+    "world": Command("world.command:world", "Draws what the world of mobile is like."),
     "paper": Command("paper.command:paper", "Draws the paper's figures 3, 4, 6, 7 and 8 beside ours."),
     "calibrate": Command("calibrate:calibrate", "Fits the constants that the paper does not print."),
-    "tune": Command("tune:tune", "Tunes the robust controller's two margins."),
+    "tune": Command("tune:tune", "Tunes the predictive controller's two constants."),
     "speed": Command("speed.command:speed", "Measures how fast environment, optimum and training are."),
 }
 

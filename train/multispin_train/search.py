@@ -115,7 +115,7 @@ class Search(CheckedOptions):
 
     @property
     def task(self) -> Training:
-        """What is to be trained, for one seed and without a teacher."""
+        """What is to be trained, for one seed."""
         return Training(
             scenario=self.scenario,
             model_pair=self.model_pair,

@@ -16,7 +16,7 @@ from multispin_env.core.records import Float32Array, PlaceArray
 # of the time in which shadowing decorrelates a cell is this part at most. (Against a fine integration, 0 to 10 m/s:
 # total goodput within .5 %, single uploads within 1 to 4 % in the mean square.)
 _FIRST_CELL = 1.2
-_CELLS_PER_ROOT_OF_PERIODS = 7.5
+_CELLS_PER_ROOT_OF_PERIODS = 6.0
 _CELLS_OF_SHADOWING = 64.0
 # Shadowing is looked up once in a group of cells.
 _CELLS_PER_GROUP = 4
@@ -26,7 +26,7 @@ _GROWTH = 13.0 / 12.0
 
 # Many users do their first cell and then a group at a time, a part of them together, in the processor's cache; few
 # users do more cells at once, for fewer calls of NumPy.
-_USERS_TOGETHER = 4096
+_USERS_TOGETHER = 32768
 _CELLS_TOGETHER = 8192
 _MOST_CELLS_AT_ONCE = 32
 _MOST_TO_SEND = 1e30
@@ -74,7 +74,7 @@ def live_upload_s(
     nominal_s = np.minimum(seen_s, long_term_s)
     cell_s = np.sqrt(nominal_s * limits.by_fading_s)
     np.minimum(cell_s, limits.by_shadowing_s, out=cell_s)
-    np.minimum(cell_s, _FIRST_CELL * nominal_s, out=cell_s)
+    np.minimum(cell_s, _FIRST_CELL * seen_s, out=cell_s)
     to_send = np.minimum(LN_2 * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
     duration_s = _cells_taken(paths.walk(start_s, cell_s), to_send)
     duration_s *= cell_s
@@ -90,27 +90,27 @@ def _cells_taken(walk: Walk, to_send: Float32Array) -> FloatArray:
     """
     taken = np.empty(len(to_send))
     users = np.arange(len(to_send))
-    sent = np.zeros_like(to_send)
+    sent = np.zeros(len(to_send), dtype=np.float32)
     first = 0
-    while users.size:
-        last = _last_cell(first, users.size)
+    while True:
+        last = _last_cell(first, len(users))
         sends = _sent_in_cells(walk, first, last)
         total = _running_sum(sent, sends)
         unfinished = total < to_send
-        sent, goes_on = total[-1], unfinished[-1]
+        goes_on = unfinished[-1]
         if last == len(_WIDTH):
             goes_on[:] = False
-        ended = np.flatnonzero(~goes_on)
-        if ended.size:
-            row = np.minimum(np.add.reduce(unfinished, axis=0, dtype=np.int64)[ended], len(sends) - 1)
-            flat = row * users.size + ended
-            too_much = (total.take(flat) - to_send[ended]) / sends.take(flat)
-            row += first
-            taken[users[ended]] = _EDGE[row + 1] - _WIDTH[row] * too_much
-            left = np.flatnonzero(goes_on)
-            users, walk, to_send, sent = users[left], walk.take(left), to_send[left], sent[left]
+        ended = (~goes_on).nonzero()[0]
+        cell = np.minimum(np.add.reduce(unfinished, axis=0, dtype=np.int64)[ended], last - first - 1)
+        flat = cell * len(users) + ended
+        too_much = (total.take(flat) - to_send[ended]) / sends.take(flat)
+        cell += first
+        taken[users[ended]] = _EDGE[cell + 1] - _WIDTH[cell] * too_much
+        if len(ended) == len(users):
+            return taken
+        left = goes_on.nonzero()[0]
+        users, walk, to_send, sent = users[left], walk.take(left), to_send[left], total[-1, left]
         first = last
-    return taken
 
 
 def _last_cell(first: int, num_users: int) -> int:
@@ -127,10 +127,9 @@ def _sent_in_cells(walk: Walk, first: int, last: int) -> Float32Array:
     groups = slice(first // _CELLS_PER_GROUP, -(-last // _CELLS_PER_GROUP))
     sends = np.empty((last - first, len(walk.snr)), dtype=np.float32)
     for begin in range(0, len(walk.snr), _USERS_TOGETHER):
-        users = slice(begin, begin + _USERS_TOGETHER)
-        some = walk if len(walk.snr) <= _USERS_TOGETHER else walk.take(users)
-        snr = some.snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
-        np.log1p(snr, out=sends[:, users])
+        end = begin + _USERS_TOGETHER
+        snr = walk.between(begin, end).snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
+        np.log1p(snr, out=sends[:, begin:end])
     if last > _CELLS_PER_GROUP * _EVEN_GROUPS:
         sends *= _WIDTH[first:last, np.newaxis].astype(np.float32)
     return sends
@@ -157,7 +156,7 @@ def _cell_grid() -> tuple[FloatArray, FloatArray, PlaceArray, PlaceArray]:
 
 
 def _steps(cells: FloatArray) -> PlaceArray:
-    return np.rint(STEPS_PER_CELL * cells).astype(np.int64).astype(np.uint32)
+    return np.rint(STEPS_PER_CELL * cells).astype(np.int64).astype(np.uint32)[:, np.newaxis]
 
 
 # Of cells, in units of the first one: widths, and where they begin and end; and in steps their middles, and those of

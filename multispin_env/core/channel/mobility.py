@@ -44,13 +44,14 @@ class MobilityChannel(Channel):
         speed = speeds[(streams.uniform("channel.speed", users) * len(speeds)).astype(np.int64)].ravel()
         antenna = np.arange(config.receive_antennas, dtype=np.uint64)[:, np.newaxis]
         doppler = doppler_hz(config, speed)
-        self._cell_limits = CellLimits.of(doppler, speed / config.shadowing_decorrelation_m)
+        distances_hz = speed / config.shadowing_decorrelation_m
+        self._cell_limits = CellLimits.of(doppler, distances_hz)
+        fading = splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)
+        fading_rate = np.broadcast_to(doppler * clarke().places_per_unit, fading.shape)
         self._paths = Paths(
             snr=np.clip(snr.ravel(), *_SNR_RANGE).astype(np.float32),
-            fading_place=places(splitmix64(streams.seeds("channel.fading", users).ravel(), antenna)),
-            fading_rate=doppler * clarke().places_per_unit,
-            shadowing_place=places(streams.seeds("channel.shadowing", users).ravel()),
-            shadowing_rate=speed * (gauss_markov().places_per_unit / config.shadowing_decorrelation_m),
+            place=places(np.vstack([streams.seeds("channel.shadowing", users).ravel(), fading])),
+            rate=np.vstack([distances_hz * gauss_markov().places_per_unit, fading_rate]),
             shadowing_scale=np.float32(_DB_TO_LOG * config.shadowing_std_db),
         )
         known = doppler if config.doppler_known else np.zeros_like(speed)
@@ -58,12 +59,10 @@ class MobilityChannel(Channel):
 
     def begin_round(self, time_s: FloatArray) -> None:
         """See :class:`Channel`."""
-        time = np.broadcast_to(time_s, self._shape).ravel()
-        snr = self._paths.shadowed_snr(time)
-        observed = efficiency(snr * self._paths.fading_power(time))
-        long_term = efficiency(snr * np.float32(self._config.receive_antennas))
-        self.observed_spectral_efficiency = observed.astype(np.float64).reshape(self._shape)
-        self.long_term_spectral_efficiency = long_term.astype(np.float64).reshape(self._shape)
+        long_term, power = self._paths.snr_at(np.repeat(time_s[:, 0], self._num_users))
+        snr = np.stack([long_term * power, long_term * np.float32(self._config.receive_antennas)])
+        rates = efficiency(snr).astype(np.float64).reshape(2, *self._shape)
+        self.observed_spectral_efficiency, self.long_term_spectral_efficiency = rates
 
     def upload_s(self, start_s: FloatArray, bits: FloatArray, bandwidth_hz: FloatArray) -> FloatArray:
         """See :class:`Channel`."""
@@ -80,8 +79,8 @@ class MobilityChannel(Channel):
         time = np.asarray(time_s, dtype=np.float64)
         time = np.broadcast_to(time, np.broadcast_shapes(time.shape, rows.shape))
         flat = time.reshape(*time.shape[:-2], -1)
-        paths = self._paths.take(rows.ravel())
-        return paths.spectral_efficiency(flat).astype(np.float64).reshape(time.shape)
+        snr, power = self._paths.take(rows.ravel()).snr_at(flat)
+        return efficiency(snr * power).astype(np.float64).reshape(time.shape)
 
 
 def doppler_hz(config: MobilityChannelConfig, speed_m_s: FloatArray) -> FloatArray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -14,52 +14,37 @@ from multispin_env.core.records import Float32Array, PlaceArray, clarke, gauss_m
 STEPS_PER_CELL = 16
 
 
-@dataclass(frozen=True, eq=False)
-class Paths:
-    """What the channels of some users are made of, arrays (users,).
+class Paths(NamedTuple):
+    """What the channels of some users are made of.
+
+    Each user goes along one path in the record of shadowing and one for each antenna in that of fading.
 
     Attributes:
-        snr: Signal to noise ratio of one antenna without fading and shadowing, linear.
-        fading_place: Where each antenna enters the record of fading, (antennas, users).
-        fading_rate: Places that fading goes on in a second.
-        shadowing_place: Where the user enters the record of shadowing.
-        shadowing_rate: Places that shadowing goes on in a second.
+        snr: Signal to noise ratio of one antenna without fading and shadowing, linear, (users,).
+        place: Where paths enter their records, the first row that of shadowing, (1 + antennas, users).
+        rate: Places that they go on in a second, (1 + antennas, users).
         shadowing_scale: Standard deviation of the logarithm of the shadowing.
     """
 
     snr: Float32Array
-    fading_place: PlaceArray
-    fading_rate: FloatArray
-    shadowing_place: PlaceArray
-    shadowing_rate: FloatArray
+    place: PlaceArray
+    rate: FloatArray
     shadowing_scale: np.float32
 
     def take(self, users: IntArray) -> Self:
         """Some of the users."""
-        return type(self)(
-            self.snr[users],
-            self.fading_place[:, users],
-            self.fading_rate[users],
-            self.shadowing_place[users],
-            self.shadowing_rate[users],
-            self.shadowing_scale,
-        )
+        place, rate = self.place.take(users, axis=1), self.rate.take(users, axis=1)
+        return type(self)(self.snr.take(users), place, rate, self.shadowing_scale)
 
-    def shadowed_snr(self, time_s: FloatArray) -> Float32Array:
-        """Signal to noise ratio of one antenna without fading, at times (..., users)."""
-        place = places_passed(time_s, self.shadowing_rate)
-        place += self.shadowing_place
-        return _shadowed(self.snr, self.shadowing_scale, place)
+    def snr_at(self, time_s: FloatArray) -> tuple[Float32Array, Float32Array]:
+        """One antenna's signal to noise ratio without fading, and the antennas' fading powers added up.
 
-    def fading_power(self, time_s: FloatArray) -> Float32Array:
-        """Power of the fading, added up over the antennas (maximum-ratio combining), at times (..., users)."""
-        return _fading_power(places_passed(time_s, self.fading_rate), self.fading_place)
-
-    def spectral_efficiency(self, time_s: FloatArray) -> Float32Array:
-        """Rate per hertz in bit/s/Hz, at times (..., users)."""
-        snr = self.fading_power(time_s)
-        snr *= self.shadowed_snr(time_s)
-        return efficiency(snr)
+        Args:
+            time_s: (..., users).
+        """
+        moves = zip(self.rate, self.place, strict=True)
+        shadowing, *fading = (places_passed(time_s, rate) + place for rate, place in moves)
+        return _shadowed(self.snr, self.shadowing_scale, shadowing), _power(fading)
 
     def walk(self, start_s: FloatArray, cell_s: FloatArray) -> Walk:
         """The same channels in cells of time.
@@ -68,69 +53,56 @@ class Paths:
             start_s: When each user's cells begin, (users,).
             cell_s: Their length, (users,).
         """
-        step_s = cell_s / STEPS_PER_CELL
-        return Walk(
-            self.snr,
-            self.fading_place + places_passed(start_s, self.fading_rate),
-            places_passed(step_s, self.fading_rate),
-            self.shadowing_place + places_passed(start_s, self.shadowing_rate),
-            places_passed(step_s, self.shadowing_rate),
-            self.shadowing_scale,
-        )
+        place = places_passed(start_s, self.rate)
+        place += self.place
+        return Walk(self.snr, place, places_passed(cell_s * (1.0 / STEPS_PER_CELL), self.rate), self.shadowing_scale)
 
 
-@dataclass(frozen=True, eq=False)
-class Walk:
-    """Channels of some users in cells of time, arrays (users,).
+class Walk(NamedTuple):
+    """Channels of some users in cells of time.
 
     Attributes:
         snr: As in :class:`Paths`.
-        fading_place: Where each antenna stands in the record of fading as the first cell begins, (antennas, users).
-        fading_step: Places that fading goes on in a step, of which a cell has ``STEPS_PER_CELL``.
-        shadowing_place: Where the user stands in the record of shadowing as the first cell begins.
-        shadowing_step: Places that shadowing goes on in a step.
+        place: Where paths stand in their records as the first cell begins, rows as in :class:`Paths`.
+        step: Places that they go on in a step, of which a cell has ``STEPS_PER_CELL``, (1 + antennas, users).
         shadowing_scale: As in :class:`Paths`.
     """
 
     snr: Float32Array
-    fading_place: PlaceArray
-    fading_step: PlaceArray
-    shadowing_place: PlaceArray
-    shadowing_step: PlaceArray
+    place: PlaceArray
+    step: PlaceArray
     shadowing_scale: np.float32
 
-    def take(self, users: IntArray | slice) -> Self:
+    def take(self, users: IntArray) -> Self:
         """Some of the users."""
-        return type(self)(
-            self.snr[users],
-            self.fading_place[:, users],
-            self.fading_step[users],
-            self.shadowing_place[users],
-            self.shadowing_step[users],
-            self.shadowing_scale,
-        )
+        place, step = self.place.take(users, axis=1), self.step.take(users, axis=1)
+        return type(self)(self.snr.take(users), place, step, self.shadowing_scale)
+
+    def between(self, first: int, last: int) -> Self:
+        """The users from the first to before the last."""
+        some = slice(first, last)
+        return type(self)(self.snr[some], self.place[:, some], self.step[:, some], self.shadowing_scale)
 
     def snr_at(self, step: PlaceArray, group_step: PlaceArray) -> Float32Array:
         """Signal to noise ratios, (steps, users).
 
         Args:
-            step: When, in steps from the beginning of the first cell, (steps,), as many for each group.
-            group_step: When to look up the shadowing of each group of steps, (groups,).
+            step: When, in steps from the beginning of the first cell, (steps, 1), as many for each group.
+            group_step: When to look up the shadowing of each group of steps, (groups, 1).
         """
-        snr = _fading_power(step[:, np.newaxis] * self.fading_step, self.fading_place)
-        place = group_step[:, np.newaxis] * self.shadowing_step
-        place += self.shadowing_place
+        shadowing = group_step * self.step[0] + self.place[0]
+        snr = _power(step * moved + place for moved, place in zip(self.step[1:], self.place[1:], strict=True))
         by_group = snr.reshape(len(group_step), -1, len(self.snr))
-        by_group *= _shadowed(self.snr, self.shadowing_scale, place)[:, np.newaxis]
+        by_group *= _shadowed(self.snr, self.shadowing_scale, shadowing)[:, np.newaxis]
         return snr
 
 
-def _fading_power(moved: PlaceArray, start: PlaceArray) -> Float32Array:
-    """Power of the fading, added up over antennas, as many places (..., users) on from (antennas, users)."""
-    record = clarke()
-    first, *others = (np.square(np.abs(record.at(moved + place))) for place in start)
-    for power in others:
-        first += power
+def _power(fading: Iterable[PlaceArray]) -> Float32Array:
+    """Power of the fading, added up over antennas, of which each stands at its places (..., users) of the record."""
+    first, *others = (np.abs(clarke().at(place)) for place in fading)
+    first *= first
+    for amplitude in others:
+        first += np.square(amplitude)
     return first
 
 

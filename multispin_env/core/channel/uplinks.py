@@ -39,8 +39,12 @@ class Uplink:
 
 
 @lru_cache(maxsize=4)
-def load_uplink(path: str) -> Uplink:
+def load_uplink(path: str, packet_window_s: float = PACKET_WINDOW_S) -> Uplink:
     """Reads a packet trace, or a table if the file's name ends in ``.csv``; ``example`` is the shipped table.
+
+    Args:
+        path: The file.
+        packet_window_s: As :func:`read_packets` takes it; says nothing for tables.
 
     Raises:
         ConfigError: There is no such file, or a line of it is wrong; the message names the line and what is allowed.
@@ -49,10 +53,10 @@ def load_uplink(path: str) -> Uplink:
         text = resources.files("multispin_env.core.channel").joinpath("example.csv").read_text(encoding="utf-8")
         return read_rates(text, "example.csv")
     text = read_text(path)
-    return read_rates(text, path) if path.lower().endswith(".csv") else read_packets(text, path)
+    return read_rates(text, path) if path.lower().endswith(".csv") else read_packets(text, path, packet_window_s)
 
 
-def read_packets(text: str, name: str) -> Uplink:
+def read_packets(text: str, name: str, window_s: float = PACKET_WINDOW_S) -> Uplink:
     """A packet trace: in each line the time in whole milliseconds, never falling, at which a packet can leave.
 
     Mahimahi's format. The trace ends with the window of the last packet.
@@ -60,6 +64,7 @@ def read_packets(text: str, name: str) -> Uplink:
     Args:
         text: What the file holds.
         name: What messages call it.
+        window_s: Packets are counted in windows of this length, whole milliseconds.
 
     Raises:
         ConfigError: A line is wrong.
@@ -81,10 +86,9 @@ def read_packets(text: str, name: str) -> Uplink:
         last = time
     if not times:
         raise ConfigError(f"{name}: must hold a time in milliseconds in each line, got no line")
-    window_ms = round(1000.0 * PACKET_WINDOW_S)
-    packets = np.bincount(np.array(times) // window_ms)
-    edge_s = PACKET_WINDOW_S * np.arange(len(packets) + 1, dtype=np.float64)
-    return Uplink(edge_s, packets.astype(np.float64) * (_PACKET_BITS / PACKET_WINDOW_S))
+    packets = np.bincount(np.array(times) // round(1000.0 * window_s))
+    edge_s = window_s * np.arange(len(packets) + 1, dtype=np.float64)
+    return Uplink(edge_s, packets.astype(np.float64) * (_PACKET_BITS / window_s))
 
 
 def read_rates(text: str, name: str) -> Uplink:

@@ -16,6 +16,7 @@ WINDOW = 32
 _ROWS_TOGETHER = 512
 # Luck is one of 2^31 equally likely integers, two of them from a number of the generator.
 _LUCK_BITS = 31
+_PAIRS = np.arange(WINDOW // 2)
 # A run that no text is long enough for.
 _LONGEST_RUN = 2.0**40
 
@@ -86,47 +87,48 @@ class WindowedOutcomes(Outcomes):
     def __init__(self, num_rows: int, limits: Callable[[IntArray, IntArray], NDArray[np.uint32]]) -> None:
         self._limits = limits
         self._luck = np.zeros(num_rows, dtype=np.uint64)
-        # Where the window begins, in windows, and the positions in it at which a draft is rejected, a bit each.
-        self._number = np.zeros(num_rows, dtype=np.int64)
-        self._rejected = np.zeros(num_rows, dtype=np.uint32)
+        # Where the open window begins, and a bit for each position in it, set where a draft is rejected; so are all
+        # bits behind the window.
+        self._begin = np.zeros(num_rows, dtype=np.int64)
+        self._rejected = np.zeros(num_rows, dtype=np.int64)
 
     def begin(self, rows: IntArray, luck: UIntArray) -> None:
-        """See :class:`Outcomes`."""
+        """See :class:`Outcomes`; as if the window before the text were open, which tells nothing of it."""
         self._luck[rows] = luck
-        self._open(rows, np.zeros(len(rows), dtype=np.int64))
+        self._begin[rows] = -WINDOW
+        self._rejected[rows] = -1
 
     def runs(self, position: IntArray, length: IntArray) -> IntArray:
         """See :class:`Outcomes`."""
-        run, known = self._known_runs(position, self._number, self._rejected)
-        rows = np.flatnonzero(~known & (run < length))
+        run, ends = _run_in_window(position - self._begin, self._rejected)
+        rows = (ends & (run < length)).nonzero()[0]
         while rows.size:
-            number = np.maximum(self._number[rows] + 1, position[rows] // WINDOW)
-            self._open(rows, number)
-            run[rows], known = self._known_runs(position[rows], number, self._rejected[rows])
-            rows = rows[~known & (run[rows] < length[rows])]
+            own = position[rows]
+            self._open(rows, np.maximum(self._begin[rows] // WINDOW + 1, own // WINDOW))
+            begin = self._begin[rows]
+            start = np.maximum(own, begin)
+            more, ends = _run_in_window(start - begin, self._rejected[rows])
+            run[rows] = more = more + (start - own)
+            rows = rows[ends & (more < length[rows])]
         return run
 
-    @staticmethod
-    def _known_runs(
-        position: IntArray, number: IntArray, rejected: NDArray[np.uint32]
-    ) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Positions from here to the window's first rejection, or to its end where it has none or lies behind."""
-        offset = position - WINDOW * number
-        ahead = rejected >> np.maximum(offset, 0).astype(np.uint32)
-        known = ahead > 0
-        # Zeros behind the lowest bit that is set.
-        zeros = np.bitwise_count(~ahead & (ahead - np.uint32(1))).astype(np.int64)
-        return np.where(known, zeros - np.minimum(offset, 0), WINDOW - offset), known
-
     def _open(self, rows: IntArray, number: IntArray) -> None:
-        self._number[rows] = number
+        self._begin[rows] = WINDOW * number
         for first in range(0, len(rows), _ROWS_TOGETHER):
             some = slice(first, first + _ROWS_TOGETHER)
-            pairs = (WINDOW // 2) * number[some, np.newaxis] + np.arange(WINDOW // 2)
+            pairs = (WINDOW // 2) * number[some, np.newaxis] + _PAIRS
             luck = splitmix64(self._luck[rows[some], np.newaxis], pairs.view(np.uint64)).view(np.uint32)
             luck >>= np.uint32(32 - _LUCK_BITS)
             rejected = luck >= self._limits(rows[some], number[some])
-            self._rejected[rows[some]] = np.packbits(rejected, axis=1, bitorder="little").view("<u4")[:, 0]
+            bits = np.packbits(rejected, axis=1, bitorder="little").view("<u4")[:, 0]
+            self._rejected[rows[some]] = bits.astype(np.int64) | (-1 << WINDOW)
+
+
+def _run_in_window(offset: IntArray, rejected: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Positions from here to the window's first rejection, or to its end, and whether it is the end."""
+    ahead = rejected >> offset
+    run = np.bitwise_count(~ahead & (ahead - 1)).astype(np.int64)  # zeros behind the lowest bit that is set
+    return run, offset + run >= WINDOW
 
 
 def luck_limit(probability: FloatArray) -> NDArray[np.uint32]:

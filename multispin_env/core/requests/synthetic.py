@@ -65,6 +65,9 @@ class SyntheticRequests(PositionalRequests):
             self._within, self._per_window = np.rint(samples[:-1]).astype(np.int64), round(samples[-1])
             drift = np.rint(np.sqrt(requests.drift_share) * _STEPS_PER_UNIT * gauss_markov().samples[:-1])
             self._drift = drift.astype(np.int16)
+            self._lasting_share = np.sqrt(1.0 - requests.drift_share)
+        # Lasting part and drift together have to stay on the grid.
+        self._farthest = _GRID_POINTS // 2 - (int(np.max(np.abs(self._drift))) if self._drifts else 0)
 
     @property
     def acceptance_rate(self) -> FloatArray:
@@ -88,15 +91,12 @@ class SyntheticRequests(PositionalRequests):
 
     def _begin_prompts(self, rows: IntArray, prompt: UIntArray) -> IntArray:
         requests = self._config
-        acceptance, length, drift = splitmix64(self._seeds[:, rows], prompt)
+        acceptance, length, drift = splitmix64(self._seeds.take(rows, axis=1), prompt)
         variate = special.ndtri(uniform(acceptance)) * _STEPS_PER_UNIT
-        middle = _GRID_POINTS // 2
         if self._drifts:
-            variate *= np.sqrt(1.0 - requests.drift_share)
+            variate *= self._lasting_share
             self._place[rows] = (drift >> np.uint64(64 - LENGTH_BITS)).astype(np.int64)
-            # Together they have to stay on the grid.
-            middle -= int(np.max(np.abs(self._drift)))
-        point = np.rint(variate).clip(-middle, middle).astype(np.int64)
+        point = np.rint(variate).clip(-self._farthest, self._farthest).astype(np.int64)
         self._lasting[rows] = point + _GRID_POINTS // 2 + self._task[rows] * _GRID_POINTS
         if not self._drifts:
             self._constant.set_rates(rows, self._rates[self._lasting[rows]])

@@ -8,7 +8,7 @@ from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray, IntArray
 from multispin_env.core.view import RoundView
 from multispin_env.envs.actions.base import ActionCodec
-from multispin_env.optimal import predicted_spectral_efficiency, typical_delay_s
+from multispin_env.optimal import RatePredictor, typical_delay_s
 
 
 class DirectAction(ActionCodec):
@@ -26,7 +26,7 @@ class DirectAction(ActionCodec):
 
     def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
         super().__init__(config, draft_lengths)
-        self._delay_s = typical_delay_s(config)
+        self._predicted = RatePredictor(typical_delay_s(config))
 
     def numbers(self) -> int:
         """A length and a tilt for every user."""
@@ -45,4 +45,4 @@ class DirectAction(ActionCodec):
         return np.concatenate([self.length_numbers(lengths), tilts], axis=1)
 
     def _equal_upload_weights(self, lengths: IntArray, view: RoundView) -> FloatArray:
-        return lengths / predicted_spectral_efficiency(view, self._delay_s)
+        return lengths / self._predicted(view)

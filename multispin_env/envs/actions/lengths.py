@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray
 from multispin_env.core.view import RoundView
 from multispin_env.envs.actions.base import ActionCodec
-from multispin_env.optimal import (
-    RoundProblem,
-    equalize_bandwidth,
-    predicted_spectral_efficiency,
-    typical_delay_s,
-)
+from multispin_env.optimal import RoundProblem, cautious_spectral_efficiency, equalize_bandwidth
 
 
 class LengthsAction(ActionCodec):
-    """Draft lengths; the closed form splits the band, so that at the predicted rates all drafts arrive together.
+    """Draft lengths; the closed form splits the band, so that all drafts arrive together at the rates to count on.
 
     That is Lemma 3, with one length for all Lemma 1. ``encode`` returns the lengths exactly; shares are no part of the
     action.
     """
-
-    def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
-        super().__init__(config, draft_lengths)
-        self._delay_s = typical_delay_s(config)
 
     def numbers(self) -> int:
         """The lengths."""
@@ -31,7 +21,7 @@ class LengthsAction(ActionCodec):
 
     def _allocation(self, numbers: FloatArray, view: RoundView) -> Allocation:
         lengths = self.lengths(numbers)
-        rate = predicted_spectral_efficiency(view, self._delay_s)
+        rate = cautious_spectral_efficiency(view)
         _, shares = equalize_bandwidth(RoundProblem.from_view(view, spectral_efficiency=rate), lengths)
         return Allocation(lengths, shares)
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from multispin_env.config import SystemConfig
 from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
 from multispin_env.core.view import EXACT, RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
     RoundProblem,
+    cautious_spectral_efficiency,
     equalize_bandwidth,
-    predicted_spectral_efficiency,
     solve_heterogeneous,
     solve_homogeneous,
-    typical_delay_s,
 )
 
-# Between the rate predicted and the low quantiles on which cautious controllers count lie factors up to about e^2;
-# between a task's mean acceptance and that of one request, e^4 in odds. A clipped standard Gaussian uses the whole
+# Half and twice the rate that is counted on lie well within reach; between a task's mean acceptance and that of one
+# request lies e^4 in odds. A clipped standard Gaussian uses the whole
 # reach in a third of its numbers.
 RATE_REACH = 1.0
 ACCEPTANCE_REACH = 3.0
@@ -35,10 +33,10 @@ _COMMON_TILTS = np.linspace(-1.0, 1.0, 65)
 class ResidualAction(ActionCodec):
     """The optimum of the round, told other rates and acceptances than it would take for true.
 
-    First a tilt of each user's predicted rate, on a logarithmic scale, then of its task's mean acceptance, on that of
-    log-odds. Zeros are the closed form told the predicted rates: where the observed rates are exact, the paper's
-    controller, to the last bit. (Where they are outdated the predicted ones are the better start: over 64 episodes of
-    ``mobile`` 116 against 106 tok/s with llama2, 116 against 109 with qwen3.5.)
+    First a tilt of each user's rate, on a logarithmic scale, then of its task's mean acceptance, on that of log-odds.
+    Zeros are the closed form told what can be counted on: where the observed rates are exact, the paper's controller,
+    to the last bit; where they are outdated, the cautious prediction of
+    :func:`~multispin_env.optimal.cautious_spectral_efficiency`.
 
     ``encode`` returns tilts under which the closed form comes to nearly this allocation. The closed form equalises the
     users' latency, and a token's worth is its price in latency. For a given latency the first condition tells the rates
@@ -46,10 +44,6 @@ class ResidualAction(ActionCodec):
     acceptances that explain the lengths, up to one factor a round, which follows from the goodput. Where the rates are
     exact the latency is the one that they give. With one length for all, the acceptances have one tilt in common.
     """
-
-    def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
-        super().__init__(config, draft_lengths)
-        self._delay_s = typical_delay_s(config)
 
     def numbers(self) -> int:
         """Two tilts for every user."""
@@ -66,7 +60,7 @@ class ResidualAction(ActionCodec):
         mean = view.task_acceptance_mean
         return RoundProblem.from_view(
             view,
-            spectral_efficiency=predicted_spectral_efficiency(view, self._delay_s) * np.exp(RATE_REACH * rate),
+            spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(RATE_REACH * rate),
             acceptance_rate=mean / (mean + (1.0 - mean) * np.exp(-ACCEPTANCE_REACH * acceptance)),
         )
 
@@ -74,7 +68,6 @@ class ResidualAction(ActionCodec):
         config = self.config
         length = allocation.draft_length.astype(np.float64)
         drafting_s = length * view.drafting_latency_s
-        predicted = predicted_spectral_efficiency(view, self._delay_s)
         problem = RoundProblem.from_view(view)
         if view.csi == EXACT:
             latency_s = equalize_bandwidth(problem, allocation.draft_length)[0][:, np.newaxis]
@@ -83,7 +76,7 @@ class ResidualAction(ActionCodec):
         upload_s = latency_s - drafting_s
         load_s = allocation.bandwidth_share * upload_s
         rate = config.payload_bits * length / (config.bandwidth_hz * load_s)
-        rate_tilt = np.log(rate / predicted) / RATE_REACH
+        rate_tilt = np.log(rate / cautious_spectral_efficiency(view)) / RATE_REACH
         if self.homogeneous:
             return np.concatenate([rate_tilt, self._common_tilt(rate_tilt, allocation, view)], axis=1)
         weight = load_s / length / np.square(upload_s)

@@ -15,14 +15,14 @@ from multispin_train.fit.training import Training, train
 def fit(training: tyro.conf.OmitArgPrefixes[Training], output: Path) -> None:
     """Trains agents on one scenario.
 
-    Trains an agent per seed and evaluates it as it learns, beside the heterogeneous and the robust controller, on seeds
-    that no benchmark uses. Writes results.csv (the evaluations), learning_curve.png and, for each seed, the best policy
-    with its card in DIR/policies, which benchmark --policy takes. tensorboard --logdir DIR shows the losses, rewards
-    and evaluations as they come. Run again with the same arguments to go on after an interruption: the result is the
-    same. Networks bring observations to about unit size by fixed constants, and rewards come so, hence a policy needs
-    no statistics beside it.
+    Trains an agent per seed and evaluates it as it learns, beside the heterogeneous and the predictive controller, on
+    seeds that no benchmark uses. Writes results.csv (the evaluations), learning_curve.png and, for each seed, the best
+    policy with its card in DIR/policies, which benchmark --policy takes. tensorboard --logdir DIR shows the losses,
+    rewards and evaluations as they come. Run again with the same arguments to go on after an interruption: the result
+    is the same. Networks bring observations to about unit size by fixed constants, and rewards come so, hence a policy
+    needs no statistics beside it.
 
-    Example: multispin fit --scenario mobile --teacher long-run --output runs/fit-mobile
+    Example: multispin fit --scenario mobile --seeds 3 --output runs/fit-mobile
 
     Args:
         training: What is trained.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
 
-REFERENCES = ("heterogeneous", "robust")
+REFERENCES = ("heterogeneous", "predictive")
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ def best_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
     return list(best.values())
 
 
-def draw_learning_curve(path: Path, title: str, start: str, rows: Sequence[CurveRow]) -> None:
+def draw_learning_curve(path: Path, title: str, rows: Sequence[CurveRow]) -> None:
     """Draws every agent's evaluations, from before the training on, beside the references.
 
     Args:
         path: Where the PNG goes.
         title: What is trained.
-        start: What an agent is at 0 rounds.
         rows: The evaluations, those of the references included.
     """
     figure, (axes,) = new_figure(7.0, 4.0)
@@ -66,7 +65,7 @@ def draw_learning_curve(path: Path, title: str, start: str, rows: Sequence[Curve
         )
     axes.set_xlim(left=0.0)
     axes.set_ylim(bottom=0.0)
-    axes.set_xlabel(f"rounds of training (at 0: {start})")
+    axes.set_xlabel("rounds of training")
     axes.set_ylabel("goodput in worlds not trained on, tok/s", fontsize=9)
     axes.set_title(f"{title}\ninterquartile mean over episodes, 95 % interval", fontsize=10)
     axes.legend(loc="lower right")

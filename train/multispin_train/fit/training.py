@@ -22,12 +22,10 @@ import tyro
 from multispin_agents import NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
-    PPOHyperparameters,
     load_hyperparameters,
     make_agent,
     make_training_env,
 )
-from multispin_agents.cloning import behavior_clone
 from multispin_agents.networks import make_network_codec
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
@@ -45,7 +43,6 @@ from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
-from multispin_train.fit.demonstrations import collect_once
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
 from multispin_train.options import (
     MOST,
@@ -59,13 +56,11 @@ from multispin_train.options import (
     Scenario,
     command_line,
     make_system,
-    one_of,
 )
 
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
-TEACHERS = ("none", "posterior", "robust", "stochastic", "long-run")
 _LAST_LEARNING_RATE = 0.1
 
 
@@ -81,9 +76,8 @@ class Training(CheckedOptions):
         action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
             closed form is told, where zeros are the closed form (residual).
         network: One that treats users alike and serves any number of them, or a plain MLP.
-        teacher: A controller whose decisions a ppo agent clones before it learns by itself, or none;
-            long-run is the one to learn from.
-        seeds: Agents to train, from seed 0 on.
+        seeds: Agents to train.
+        first_seed: The first one's seed; the others' follow.
         users: Numbers of users to train and evaluate with, one after the other, for one agent that serves them all; by
             default the system's own.
         config: Changed fields of SystemConfig.
@@ -96,19 +90,14 @@ class Training(CheckedOptions):
     agent: Agent = "ppo"
     action: Action = "residual"
     network: Network = "equivariant"
-    teacher: Annotated[str, tyro.conf.arg(metavar=one_of(TEACHERS))] = "none"
     seeds: int = whole(1, MOST, default=1)
+    first_seed: int = whole(0, MOST, default=0)
     users: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [K ...]", help_behavior_hint="")] = ()
     config: Config = field(default_factory=dict)
     hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.teacher not in TEACHERS:
-            raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, got {self.teacher!r}")
-        # SAC's critics, and a memory that demonstrations of single rounds do not train, would undo what was learned.
-        if self.teacher != "none" and self.agent != "ppo":
-            raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent}")
         self.values()
         make_network_codec(self.action, self.systems()[0])  # refuses what networks cannot learn
         if self.network not in NETWORKS:
@@ -122,9 +111,9 @@ class Training(CheckedOptions):
         if self.network != "equivariant":
             raise ValueError(f"network must be equivariant to serve several numbers of users, got {self.network}")
         # What is replayed of one number of users does not fit another's.
-        if self.agent == "sac" or self.teacher != "none":
+        if self.agent == "sac":
             raise ValueError(
-                "users must be left out for sac and with a teacher, which have one number of users, got "
+                "users must be left out for sac, whose replay buffer is of one number of users, got "
                 f"{' '.join(map(str, self.users))}"
             )
 
@@ -133,10 +122,14 @@ class Training(CheckedOptions):
         system = make_system(self.scenario, self.model_pair, self.config)
         return tuple(system.updated({"num_users": users}) for users in self.users or (system.num_users,))
 
+    @property
+    def all_seeds(self) -> range:
+        """The agents' seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
     def values(self) -> Hyperparameters:
-        """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
-        sections = [self.action, self.scenario, *(["cloned"] if self.teacher != "none" else [])]
-        return load_hyperparameters(self.agent, sections, self.hyperparameters)
+        """The hyperparameters; an action layer and a scenario each bring some of their own."""
+        return load_hyperparameters(self.agent, [self.action, self.scenario], self.hyperparameters)
 
     def command(self) -> str:
         """The command that trains this, less its output folder."""
@@ -155,7 +148,7 @@ class Training(CheckedOptions):
             manifest,
             CurveRow,
             unique=("controller", "timesteps"),
-            allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in range(self.seeds)))},
+            allowed={"controller": (*REFERENCES, *(f"seed{seed}" for seed in self.all_seeds))},
         )
 
 
@@ -177,13 +170,12 @@ def train(
         on_evaluation: Called with every new evaluation of an agent; what it raises ends the training.
     """
     evaluation = _Evaluation(training, folder)
-    for seed in range(training.seeds):
+    for seed in training.all_seeds:
         _Run(training, seed, folder, evaluation, on_evaluation).finish(progress)
         draw_learning_curve(
             folder.path / "learning_curve.png",
             f"{training.agent}, {training.action} action, {training.network} network: "
             f"{training.scenario} / {training.model_pair}",
-            "untrained" if training.teacher == "none" else f"after cloning {training.teacher}",
             folder.rows(),
         )
     return folder.rows()
@@ -270,8 +262,6 @@ class _Run:
                 if isinstance(policies[0], AllocationPolicy) and isinstance(policies[1], AllocationPolicy):
                     policies[1].share(policies[0])
             if done is None:
-                if self._training.teacher != "none":
-                    self._learn_from_teacher(agents[0], progress)
                 self._checkpoint(agents[0], 0)
             else:
                 restore_checkpoint(self._checkpoint_file, agents[0])
@@ -283,20 +273,6 @@ class _Run:
                 self._train_chunk(agent, chunk, _Advance(progress, task))
                 self._checkpoint(agent, chunk + 1)
                 last = agent
-
-    def _learn_from_teacher(self, agent: BaseAlgorithm, progress: Progress) -> None:
-        assert isinstance(agent.policy, AllocationPolicy)
-        assert isinstance(self._values, PPOHyperparameters)
-        demonstrations = collect_once(
-            self._folder.path / "demonstrations.pt",
-            make_controller(self._training.teacher, self._training.model_pair),
-            self._training.systems()[0],
-            self._training.action,
-            self._values.demonstrations,
-            progress,
-        )
-        set_random_seed(self._seed)
-        behavior_clone(agent.policy.network, demonstrations, self._values.cloning_epochs)
 
     def _train_chunk(self, agent: BaseAlgorithm, chunk: int, callback: BaseCallback) -> None:
         # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that

@@ -33,8 +33,8 @@ def measure_pair(measurement: Measurement, output: Path, progress: Progress) -> 
     Returns:
         The profile's file, ``output/NAME.json``, which ``model_pair=`` takes. Beside the fields of a pair it has
         ``traces``, the requests in the order of the prompts file, and ``timing``: under ``drafting`` and
-        ``verification`` a list with the batch, the draft length, median and quartiles of the seconds, and for those
-        that eq. 7 was fitted to, the residual.
+        ``verification`` a list with the batch, the draft length, median and quartiles of the seconds, and for
+        verification the residual of the fit.
 
     Raises:
         ValueError: The models do not fit together, a prompt is longer than their context, or the prompts file is wrong.

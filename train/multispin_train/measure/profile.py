@@ -14,7 +14,24 @@ from rich.table import Table
 from multispin_env.speculative.sampling import Payload
 from multispin_train.measure.measurement import Measurement
 from multispin_train.measure.requests import SCALE, RequestRow, index_bits
-from multispin_train.measure.timing import BATCHES, DRAFT_LENGTH, REPEATS, TimingRow, rounded_seconds, summarise_times
+from multispin_train.measure.timing import (
+    BATCHES,
+    DRAFT_LENGTH,
+    DRAFT_LENGTHS,
+    REPEATS,
+    TimingRow,
+    rounded_seconds,
+    summarise_times,
+)
+
+_AS_FITTED = "As verification_fixed_s"
+_TIMES = (
+    "verification_fixed_s",
+    "verification_per_user_s",
+    "verification_per_token_s",
+    "drafting_latency_s",
+    "server_drafting_latency_s",
+)
 
 
 def summary(file: Path) -> Table:
@@ -26,8 +43,9 @@ def summary(file: Path) -> Table:
             f"acceptance, {task['name']}",
             f"{task['acceptance_mean']:.3f} +- {task['acceptance_std']:.3f} over requests",
         )
-    for name in ("verification_fixed_s", "verification_per_user_s", "drafting_latency_s", "server_drafting_latency_s"):
-        table.add_row(name.removesuffix("_s").replace("_", " "), f"{1e3 * profile[name]['value']:.2f} ms")
+    for name in _TIMES:
+        table.add_row(name.removesuffix("_s").replace("_", " "), f"{1e3 * profile[name]['value']:.3g} ms")
+    table.add_row("verification free tokens", str(profile["verification_free_tokens"]["value"]))
     return table
 
 
@@ -46,10 +64,13 @@ def make_profile(
         else f"{measurement.device}, threads: {torch.get_num_threads()}"
     )
     timing = summarise_times(timings)
-    fixed_s, per_user_s = timing.pop("fit")
+    fit = timing.pop("fit")
     drafting = {entry["batch"]: entry["median_s"] / DRAFT_LENGTH for entry in timing["drafting"]}
     most = BATCHES[-1]
-    affine = f"From timing: affine least squares over batches of {BATCHES[0]} to {most}, {DRAFT_LENGTH} drafts each"
+    fitted = (
+        f"From timing: least squares of relative errors over batches of {BATCHES[0]} to {most} with drafts of "
+        f"{DRAFT_LENGTHS[0]} to {DRAFT_LENGTHS[-1]}"
+    )
     ordered = sorted(requests, key=lambda row: row.request)
     tasks = []
     for task in dict.fromkeys(row.task for row in ordered):
@@ -65,8 +86,10 @@ def make_profile(
         "name": measurement.name,
         "draft_model": measurement.draft,
         "target_model": measurement.target,
-        "verification_fixed_s": {"value": fixed_s, "source": affine},
-        "verification_per_user_s": {"value": per_user_s, "source": "As verification_fixed_s"},
+        "verification_fixed_s": {"value": fit.fixed_s, "source": fitted},
+        "verification_per_user_s": {"value": fit.per_user_s, "source": _AS_FITTED},
+        "verification_per_token_s": {"value": fit.per_token_s, "source": _AS_FITTED},
+        "verification_free_tokens": {"value": fit.free_tokens, "source": _AS_FITTED},
         "retained_entries": {"value": payload.retained_entries, "source": f"Chosen; the vocabulary has {vocabulary}"},
         "probability_bits": {"value": payload.probability_bits, "source": "Chosen"},
         "vocabulary_index_bits": {

@@ -1,4 +1,4 @@
-"""Measured times of drafting and verification, and the affine fit of eq. 7."""
+"""Measured times of drafting and verification, and the constants of the latter."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 from rich.progress import Progress
-from scipy.optimize import nnls
 
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.speculative.decoding import SpeculativeDecoder
 from multispin_env.speculative.models import LanguagePair
 from multispin_env.speculative.sampling import Draft, Payload
 from multispin_train.measure.measurement import Measurement
+from multispin_train.measure.verification_fit import fit_verification
 
-# The paper's batches; every draft length at the largest batch tells whether it may be left out of eq. 7.
+# The paper's batches, all with one draft length; some of them with others, which tells what tokens add.
 BATCHES = tuple(range(1, 17))
 DRAFT_LENGTH = 8
-_DRAFT_LENGTHS = (1, 2, 4, 8, 16, 25)
+DRAFT_LENGTHS = (1, 2, 4, 8, 16, 25)
+_BATCHES_OF_EVERY_LENGTH = (1, 4, 16)
 _TIMED_CONTEXT = 128
 REPEATS = 15
 
@@ -56,7 +57,12 @@ def time_everything(
     most = BATCHES[-1]
     points = [("drafting", batch, DRAFT_LENGTH) for batch in (1, most)]
     points += [("verification", batch, DRAFT_LENGTH) for batch in BATCHES]
-    points += [("verification", most, length) for length in _DRAFT_LENGTHS if length != DRAFT_LENGTH]
+    points += [
+        ("verification", batch, length)
+        for batch in _BATCHES_OF_EVERY_LENGTH
+        for length in DRAFT_LENGTHS
+        if length != DRAFT_LENGTH
+    ]
     done = {(row.what, row.batch, row.draft_length, row.repeat) for row in folder.rows()}
     task = progress.add_task("timing", total=REPEATS * len(points), completed=len(done))
     if len(done) == REPEATS * len(points):
@@ -64,9 +70,9 @@ def time_everything(
 
     decoder = SpeculativeDecoder.of_pair(pair, most, payload, measurement.temperature)
     text = [token for tokens in encoded for token in tokens]
-    text = (text * _TIMED_CONTEXT)[: min(_TIMED_CONTEXT, decoder.context - max(_DRAFT_LENGTHS))]
+    text = (text * _TIMED_CONTEXT)[: min(_TIMED_CONTEXT, decoder.context - max(DRAFT_LENGTHS))]
     decoder.begin(range(most), [text] * most, [np.random.default_rng(user) for user in range(most)])
-    drafts = decoder.draft(range(most), [max(_DRAFT_LENGTHS)] * most)
+    drafts = decoder.draft(range(most), [max(DRAFT_LENGTHS)] * most)
     decoder.verify(range(most), drafts)  # the first time takes longer
 
     # Repetitions outside: what else the machine does meanwhile falls on all points alike.
@@ -85,10 +91,10 @@ def time_everything(
 
 
 def summarise_times(rows: Sequence[TimingRow]) -> dict[str, Any]:
-    """Medians and quartiles of every point, and the affine fit of eq. 7 with its residuals, all in seconds.
+    """Medians and quartiles of every point, in seconds, with the residuals of verification beside its ``fit``.
 
     Raises:
-        ValueError: Verification takes no longer for more users.
+        ValueError: Verification takes no longer for more users or tokens.
     """
     seconds: dict[tuple[str, int, int], list[float]] = {}
     for row in rows:
@@ -97,16 +103,12 @@ def summarise_times(rows: Sequence[TimingRow]) -> dict[str, Any]:
     for (what, batch, length), times in sorted(seconds.items()):
         low, median, high = map(rounded_seconds, np.percentile(times, [25, 50, 75]))
         found[what].append({"batch": batch, "draft_length": length, "median_s": median, "low_s": low, "high_s": high})
-    fitted = [entry for entry in found["verification"] if entry["draft_length"] == DRAFT_LENGTH]
-    batches = np.array([entry["batch"] for entry in fitted], dtype=np.float64)
-    medians = np.array([entry["median_s"] for entry in fitted])
-    # Neither part of a time can be negative.
-    (fixed_s, per_user_s), _ = nnls(np.stack([np.ones_like(batches), batches], axis=1), medians)
-    if per_user_s <= 0.0:
-        raise ValueError("verification must take longer for more users, got medians that fall; measure undisturbed")
-    for entry in fitted:
-        entry["residual_s"] = rounded_seconds(entry["median_s"] - fixed_s - per_user_s * entry["batch"])
-    return {**found, "fit": (rounded_seconds(fixed_s), rounded_seconds(per_user_s))}
+    points = found["verification"]
+    columns = ([point[name] for point in points] for name in ("batch", "draft_length", "median_s"))
+    fit = fit_verification(*columns)
+    for point in points:
+        point["residual_s"] = rounded_seconds(point["median_s"] - fit.seconds(point["batch"], point["draft_length"]))
+    return {**found, "fit": fit}
 
 
 def rounded_seconds(value: float) -> float:

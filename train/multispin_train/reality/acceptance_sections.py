@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
+from multispin_env import make_config
+from multispin_env.core.requests.positional import HORIZON
 from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.reality import published
 from multispin_train.reality.analysis import EARLY_POSITIONS, POSITIONS_PER_BIN, Analysis
@@ -96,7 +99,25 @@ the rate, which makes up {_percent_of_variance(analysis.acceptance)} % of the va
 Acceptance is the probability before the token is drawn; outcomes are whether it was accepted. The runs that a draft
 is made of depend on the covariance of the outcomes, which holds more, as an accepted token is itself news about the
 next: the second line is the one for `mobile`. A correlation length near {findings.traces.length.max()} tokens, the
-longest text, cannot be told from what lasts."""
+longest text, cannot be told from what lasts.
+
+{_beside_mobile(analysis.outcome)}"""
+
+
+def _beside_mobile(outcome: Drift) -> str:
+    requests = make_config("mobile").requests
+    share, tokens = requests.drift_share, requests.drift_correlation_tokens
+    lags = range(1, min(_SHOWN_LAGS, len(outcome.in_mobile) - 1) + 1)
+    inside = outcome.autocovariance.holds(outcome.in_mobile)
+    draft = [lag for lag in lags if lag <= HORIZON]
+    return f"""`mobile` has {share:g} and {tokens:g} tokens: {_within(share, outcome.share)} and
+{_within(tokens, outcome.correlation_tokens)} the intervals of the second line. With the fitted spread its
+autocovariance is within the measured intervals at {sum(inside[draft])} of the lags 1 to {len(draft)}, which are those
+within a draft of the paper's length, and at {sum(inside[lags])} of 1 to {len(lags)}."""
+
+
+def _within(value: float, interval: Estimate) -> str:
+    return "within" if interval.low <= value <= interval.high else "outside"
 
 
 def _course_picture(path: Path, analysis: Analysis) -> None:
@@ -114,6 +135,7 @@ def _course_picture(path: Path, analysis: Analysis) -> None:
         right.fill_between(lags, low, high, color=ink, alpha=0.2, linewidth=0)
         right.plot(lags, value, ".", color=ink, label=f"{name}, measured")
         right.plot(lags, drift.fitted[shown], color=ink, label=f"{name}, fitted")
+    right.plot(lags, analysis.outcome.in_mobile[shown], "--", color="black", label="outcomes, drift of mobile")
     right.axhline(0.0, color="black", linewidth=0.8)
     right.set_xlabel("tokens between two positions of a text")
     right.set_ylabel("autocovariance")

@@ -16,7 +16,7 @@ def reality(question: tyro.conf.OmitArgPrefixes[Question], output: Path) -> None
     """Holds a measured pair against the formulas.
 
     Writes DIR/reality.md and its pictures: acceptance of tasks and requests, its course along a text with the fitted
-    drift, accepted drafts beside eq. 12, the entries uploaded, verification times beside eq. 7, and every controller on
+    drift, accepted drafts beside eq. 12, the entries uploaded, verification times, and every controller on
     the measured requests and on models of them. Rows of the three worlds come as they are played; run again with the
     same arguments to go on after an interruption.
 

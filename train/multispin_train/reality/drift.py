@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
+from multispin_env import make_config
 from multispin_env.core.equations import FloatArray
 from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.statistics import Estimate
@@ -34,6 +35,7 @@ class Drift:
     Attributes:
         autocovariance: Within tasks, at lags 0, 1, ...
         fitted: The model's, at the same lags; at lag 0 the variance of the rate.
+        in_mobile: That of a rate of the same spread that drifts as it does in `mobile`.
         rate_std: Standard deviation of the rate.
         share: ``drift_share``: the part of the variate that drifts.
         correlation_tokens: ``drift_correlation_tokens``.
@@ -44,6 +46,7 @@ class Drift:
 
     autocovariance: Curve
     fitted: FloatArray
+    in_mobile: FloatArray
     rate_std: Estimate
     share: Estimate
     correlation_tokens: Estimate
@@ -154,6 +157,12 @@ def _fit(autocovariance: FloatArray, pairs: FloatArray, copula: _Copula) -> _Fit
     return _Fit(*map(float, found.x))
 
 
+def _in_mobile(rate_std: float) -> _Fit:
+    """A rate of this spread that drifts as it does in `mobile`."""
+    requests = make_config("mobile").requests
+    return _Fit(rate_std, requests.drift_share, requests.drift_correlation_tokens)
+
+
 def fit_drift(sample: Sample, values: FloatArray, on_resample: Callable[[], None]) -> Drift:
     """Fits the drift to the autocovariance of these values of every position, in the sample and in each resample."""
     autocovariance, pairs = _autocovariance(sample, values)
@@ -172,6 +181,7 @@ def fit_drift(sample: Sample, values: FloatArray, on_resample: Callable[[], None
     return Drift(
         autocovariance=as_curve(autocovariance),
         fitted=copula.covariance(fits[0].rate_std, fits[0].correlation(lags)),
+        in_mobile=copula.covariance(fits[0].rate_std, _in_mobile(fits[0].rate_std).correlation(lags)),
         rate_std=as_estimate(found[:, 0]),
         share=as_estimate(found[:, 1]),
         correlation_tokens=as_estimate(found[:, 2]),

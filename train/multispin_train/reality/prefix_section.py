@@ -38,6 +38,8 @@ def prefix_section(folder: Path, findings: Findings) -> str:
     worst = "; ".join(f"{name}, {_worst(error.value)}" for name, error in prefixes.errors.items())
     explained = "\n".join(f"- *{name}*: {text}." for name, text in MODELS.items())
     last = places[-1]
+    inside = int(np.sum(prefixes.played.holds(prefixes.models["mobile"])))
+    measured = int(np.sum(np.isfinite(prefixes.played.value)))
     return f"""## Accepted drafts beside eq. 12
 
 {markdown_table(("L", "measured, rounds as played", "from any position", *(f"{name}, %" for name in MODELS)), lines)}
@@ -55,8 +57,9 @@ often a correction. The first draft of a round is accepted with probability {pre
 and {prefixes.first.at(last).text(3)} at L = {DRAFT_LENGTHS[last]}, a draft anywhere with
 {prefixes.anywhere.at(0).text(3)}.
 
-The largest error of each model over L = 1..{DRAFT_LENGTHS[-1]}: {worst}. From any position the rate that drifts token
-by token gives {prefixes.drifting_anywhere[eight]:.2f} at L = 8 and {prefixes.drifting_anywhere[last]:.2f} at
+The largest error of each model over L = 1..{DRAFT_LENGTHS[-1]}: {worst}. *mobile* is within the measured intervals at
+{inside} of the {measured} lengths. From any position the fitted drift gives
+{prefixes.drifting_anywhere[eight]:.2f} at L = 8 and {prefixes.drifting_anywhere[last]:.2f} at
 L = {DRAFT_LENGTHS[last]}. Models of a drifting rate are simulated, to about a hundredth; the intervals of their errors
 leave out that their parameters were fitted."""
 

@@ -12,6 +12,7 @@ from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_train.reality.drift import Drift
 from multispin_train.reality.drifting_rates import DRAFT_LENGTHS, drifting_rates
 from multispin_train.reality.resampling import SEED, Curve, Sample, as_curve
+from multispin_train.reality.simulated import mobile_prefix
 
 # Texts that the rate drifting token by token is simulated with.
 _MODEL_TEXTS = 500
@@ -27,9 +28,9 @@ class Prefixes:
         anywhere: From a position drawn uniformly.
         models: What models say of ``played``, by name; ``MODELS`` explains them. Rounds are counted as ``played``
             counts them: more of them where acceptance is low.
-        errors: Each model over ``played``, less 1. The intervals are those of the measurement; the model of
-            a drifting rate is held fixed.
-        drifting_anywhere: What the last of the models says of ``anywhere``.
+        errors: Each model over ``played``, less 1. The intervals are those of the measurement; models of a
+            drifting rate are held fixed.
+        drifting_anywhere: What the fitted drift says of ``anywhere``.
     """
 
     played: Curve
@@ -44,7 +45,8 @@ MODELS = {
     "one rate": "eq. 12 with the mean acceptance over all positions",
     "task's rate": "eq. 12 with the mean of the request's task",
     "request's rate": "eq. 12 with the mean of the request itself, which nobody knows beforehand",
-    "mobile": "the fitted rate, drifting from token to token, as in `mobile`",
+    "fitted drift": "a rate with the fitted spread that drifts from token to token as fitted",
+    "mobile": "the requests of `mobile`, with its drift from token to token and the fitted spread",
 }
 
 
@@ -70,7 +72,8 @@ def compare_prefixes(sample: Sample, drift: Drift) -> Prefixes:
     rates = drifting_rates(means[texts], drift.rate_std.value, *course, positions, np.random.default_rng(SEED))
     with np.errstate(invalid="ignore"):
         modelled = _expected_prefixes(rates, np.full(_MODEL_TEXTS, positions), np.ones((1, _MODEL_TEXTS)))
-    found["mobile"] = modelled[0]
+    found["fitted drift"] = modelled[0]
+    found["mobile"] = mobile_prefix(sample, drift)
     return Prefixes(
         played=as_curve(played),
         first=as_curve(first),

@@ -21,7 +21,7 @@ from multispin_train.reality.findings import INKS, Findings, less_one, percent
 
 _SEED = 20260603
 # Controllers that take acceptance for independent, from the one that knows the task's mean on.
-_BELIEVERS = (REFERENCE, "posterior", "robust", "stochastic", "long-run")
+_BELIEVERS = (REFERENCE, "posterior", "predictive", "stochastic", "long-run")
 _WORLDS = {
     "independent": "`mobile` without drift: a request has one rate, drawn from its task's Beta distribution",
     "drifting": "`mobile` with the fitted spread, share and correlation length",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.statistics import Estimate
@@ -24,6 +25,10 @@ class Curve(NamedTuple):
     def at(self, index: int) -> Estimate:
         """One point of it."""
         return Estimate(*(float(part[index]) for part in self))
+
+    def holds(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Whether each of these is within its interval; not where there is none."""
+        return (self.low <= values) & (values <= self.high)
 
 
 class Sample:

@@ -1,7 +1,8 @@
-"""Sections of the page on the entries uploaded and on verification times beside eq. 7."""
+"""Sections of the page on the entries uploaded and on verification times."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from multispin_env.evaluation.plots import new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
+from multispin_train.measure.verification_fit import VerificationFit
 from multispin_train.reality.findings import INKS, Findings
 
 
@@ -75,38 +77,37 @@ rows share the texts, so that differences between them are surer than they look.
 
 
 def verification_section(folder: Path, findings: Findings) -> str:
-    """Verification times by batch and draft length, beside the fit of eq. 7."""
-    head = "## Verification time beside eq. 7\n"
+    """Verification times by batch and draft length, beside the pair's constants."""
+    head = "## Verification time, by users and tokens\n"
     if findings.timing is None:
         return f"{head}\nThe pair's file has no `timing`; `multispin measure` records it."
     points = findings.timing["verification"]
-    fitted = [point for point in points if "residual_s" in point]
-    length = fitted[0]["draft_length"]
-    most = max(point["batch"] for point in points)
-    by_length = sorted((point for point in points if point["batch"] == most), key=lambda point: point["draft_length"])
-    fixed_s, per_user_s = findings.pair.verification_fixed_s, findings.pair.verification_per_user_s
-    _verification_picture(folder / "verification.png", fitted, by_length, fixed_s, per_user_s)
-    residuals = np.array([point["residual_s"] for point in fitted])
-    medians = np.array([point["median_s"] for point in fitted])
-    worst = int(np.argmax(np.abs(residuals / medians)))
-    lines = [
-        (str(point["batch"]), _milliseconds(point), f"{1e3 * point['residual_s']:+.2f}", f"{share:+.1%}")
-        for point, share in zip(fitted, residuals / medians, strict=True)
-    ]
-    explained = 1.0 - residuals.var() / medians.var()
-    typical_ms = 1e3 * float(np.sqrt(np.mean(residuals**2)))
-    short, long = by_length[0], by_length[-1]
+    fit = VerificationFit.of(findings.pair)
+    _verification_picture(folder / "verification.png", points, fit)
+    batch, length, medians = (
+        np.array([point[name] for point in points]) for name in ("batch", "draft_length", "median_s")
+    )
+    errors = fit.seconds(batch, length) / medians - 1.0
+    worst = int(np.argmax(np.abs(errors)))
+    most = int(batch.max())
+    of_most = sorted((point for point in points if point["batch"] == most), key=lambda point: point["draft_length"])
+    short, long = of_most[0], of_most[-1]
     longer = long["median_s"] / short["median_s"]
+    typical = 100.0 * float(np.sqrt(np.mean(np.square(errors))))
+    lines = [
+        (str(point["batch"]), str(point["draft_length"]), _milliseconds(point), f"{100.0 * error:+.1f}")
+        for point, error in zip(points, errors, strict=True)
+    ]
     return f"""{head}
-T_ver = {1e3 * fixed_s:.2f} ms + {1e3 * per_user_s:.2f} ms for each user, with drafts of {length}. The fit explains
-{explained:.1%} of the variance of the medians; residuals are {typical_ms:.2f} ms in the root mean square and at most
-{abs(residuals[worst] / medians[worst]):.1%} of the time, at a batch of {fitted[worst]["batch"]}. Eq. 7 knows no
-draft length; drafts of {long["draft_length"]} take {longer:.2f} times as long as drafts of {short["draft_length"]},
-for {most} users.
+T_ver = {1e3 * fit.fixed_s:.4g} ms + {1e3 * fit.per_user_s:.3g} ms for each user + {1e3 * fit.per_token_s:.3g} ms
+for each token beyond {fit.free_tokens}, where each user has the tokens of its draft and one more. Over all points the
+fit is off by {typical:.1f} % in the root mean square and by at most {100.0 * errors[worst]:+.1f} %, at
+{batch[worst]} users with drafts of {length[worst]}. Eq. 7 knows no draft length; drafts of {long["draft_length"]} take
+{longer:.2f} times as long as drafts of {short["draft_length"]}, for {most} users.
 
 ![Verification time by batch and by draft length](verification.png)
 
-{markdown_table(("users", "median, ms [quartiles]", "residual, ms", "of the median"), lines, 0)}
+{markdown_table(("users", "draft length", "median, ms [quartiles]", "fit less median, %"), lines, 0)}
 
 Brackets are quartiles of repetitions here, not intervals. {findings.timing["source"]}."""
 
@@ -115,31 +116,31 @@ def _milliseconds(point: Mapping[str, Any]) -> str:
     return Estimate(point["median_s"], point["low_s"], point["high_s"]).text(2, scale=1e3)
 
 
-def _verification_picture(
-    path: Path,
-    by_batch: Sequence[Mapping[str, Any]],
-    by_length: Sequence[Mapping[str, Any]],
-    fixed_s: float,
-    per_user_s: float,
-) -> None:
-    figure, (left, right) = new_figure(8.6, 3.2, columns=2)
-    for panel, points, axis in ((left, by_batch, "batch"), (right, by_length, "draft_length")):
-        medians, low, high = (
-            1e3 * np.array([point[name] for point in points]) for name in ("median_s", "low_s", "high_s")
-        )
-        panel.errorbar(
-            [point[axis] for point in points],
-            medians,
-            yerr=[medians - low, high - medians],
-            fmt="o",
-            color=INKS[0],
-            capsize=3,
-        )
+def _verification_picture(path: Path, points: Sequence[Mapping[str, Any]], fit: VerificationFit) -> None:
+    """Medians with their quartiles, and the fit as lines."""
+    figure, panels = new_figure(8.6, 3.4, columns=2)
+    axes = (
+        ("batch", "draft_length", "users in the batch", "drafts of"),
+        ("draft_length", "batch", "draft length", "users:"),
+    )
+    for panel, (along, kept, title, label) in zip(panels, axes, strict=True):
+        values = sorted({point[kept] for point in points})
+        series = {value: [point for point in points if point[kept] == value] for value in values}
+        shown = [value for value, held in series.items() if len(held) > 2]
+        for ink, value in zip(itertools.cycle(INKS), shown):
+            held = sorted(series[value], key=lambda point: point[along])
+            places = np.array([point[along] for point in held])
+            medians, low, high = (
+                1e3 * np.array([point[name] for point in held]) for name in ("median_s", "low_s", "high_s")
+            )
+            panel.errorbar(places, medians, yerr=[medians - low, high - medians], fmt="o", color=ink, markersize=4)
+            line = np.linspace(places[0], places[-1], 200)
+            kept_at = np.full_like(line, value)
+            fitted = fit.seconds(line, kept_at) if along == "batch" else fit.seconds(kept_at, line)
+            panel.plot(line, 1e3 * fitted, color=ink, label=f"{label} {value}")
         panel.set_ylim(bottom=0.0)
-    batches = np.array([0, by_batch[-1]["batch"]])
-    left.plot(batches, 1e3 * (fixed_s + per_user_s * batches), color=INKS[1], label="eq. 7, fitted")
-    left.legend()
-    left.set_ylabel("verification, ms (bars: quartiles)")
-    left.set_xlabel(f"users in the batch, {by_batch[0]['draft_length']} drafts each")
-    right.set_xlabel(f"draft length, {by_length[0]['batch']} users")
+        panel.set_xlabel(title)
+        if shown:
+            panel.legend(fontsize=8)
+    panels[0].set_ylabel("verification, ms (bars: quartiles, lines: fit)")
     save(figure, path)

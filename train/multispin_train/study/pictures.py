@@ -11,8 +11,6 @@ from multispin_baselines import make_controller
 
 from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
-from multispin_env.evaluation.results import read_rows
-from multispin_train.fit.learning_curve import REFERENCES, CurveRow
 from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
@@ -21,6 +19,7 @@ from multispin_train.study.plan import (
     SCENARIOS,
     SPEED_SETTINGS,
     SPEEDS_M_S,
+    UNSEEN,
     USER_SETTINGS,
     USERS,
     Study,
@@ -33,14 +32,15 @@ _ACTION_COLOURS = {"direct": "#4477aa", "residual": "#228833"}
 
 def draw_goodput(path: Path, results: Results) -> None:
     """Draws everybody's goodput in every scenario with every pair."""
-    figure, panels = new_figure(12.0, 6.0, len(PAPER_PAIRS), len(SCENARIOS))
+    figure, panels = new_figure(14.0, 6.0, len(PAPER_PAIRS), len(SCENARIOS))
     for row, pair in enumerate(PAPER_PAIRS):
         for column, scenario in enumerate(SCENARIOS):
             panel, name = panels[row * len(SCENARIOS) + column], f"{scenario}-{pair}"
             players = [
-                (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "robust", "stochastic", "long-run")
+                (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "predictive", "stochastic", "long-run")
             ]
-            players += [(f"{name}-{action}", _ACTION_COLOURS[action]) for action in ACTIONS]
+            trained = FLAGSHIP[0] if scenario in UNSEEN else scenario
+            players += [(cell_name(trained, pair, action), _ACTION_COLOURS[action]) for action in ACTIONS]
             players += [("clairvoyant", COLOURS["clairvoyant"])]
             players = [(player, colour) for player, colour in players if results.has(name, player)]
             for place, (player, colour) in enumerate(players):
@@ -49,7 +49,7 @@ def draw_goodput(path: Path, results: Results) -> None:
                 panel.annotate(
                     f"{value:.0f}", (place, high), (0, 4), textcoords="offset points", ha="center", fontsize=7
                 )
-            labels = [player.removeprefix(f"{name}-") for player, _ in players]
+            labels = [player.removeprefix(f"{trained}-{pair}-") for player, _ in players]
             panel.set_xticks(range(len(players)), labels, rotation=60, ha="right", fontsize=8)
             panel.set_xlim(-0.5, len(players) - 0.2)
             panel.set_ylim(0.0, 1.1 * max(results.mean(name, player).high for player, _ in players))
@@ -65,15 +65,13 @@ def draw_transfer(path: Path, results: Results) -> None:
     direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
     players = {
         "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
-        "robust": ("robust", COLOURS["robust"]),
-        "direct, trained at 20 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
+        "predictive": ("predictive", COLOURS["predictive"]),
+        "direct, trained with 5 to 100 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
         "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
     }
-    numbers = sorted([*USERS, 20])
-    user_settings = [f"users-{users}" if users in USERS else FLAGSHIP_SETTING for users in numbers]
     for label, (player, colour) in players.items():
         for panel, values, names in (
-            (users_panel, numbers, user_settings),
+            (users_panel, USERS, USER_SETTINGS),
             (speed_panel, SPEEDS_M_S, SPEED_SETTINGS),
         ):
             means = [results.mean(name, player) for name in names]
@@ -85,6 +83,9 @@ def draw_transfer(path: Path, results: Results) -> None:
         USERS, [results.mean(name, name).value for name in USER_SETTINGS], "k*", markersize=8, label="specialist"
     )
     users_panel.set_xlabel("users")
+    users_panel.set_xscale("log")
+    users_panel.minorticks_off()
+    users_panel.set_xticks(USERS, list(map(str, USERS)))
     speed_panel.set_xscale("log")
     speed_panel.minorticks_off()
     speed_panel.set_xticks(SPEEDS_M_S, [f"{speed:g}" for speed in SPEEDS_M_S])
@@ -97,32 +98,25 @@ def draw_transfer(path: Path, results: Results) -> None:
 
 
 def draw_curves(path: Path, study: Study) -> None:
-    """Draws the agents' evaluations as they learned, after a teacher and without."""
-    figure, panels = new_figure(11.0, 4.2, 1, 2)
-    cells = study.plan.settings[FLAGSHIP_SETTING].cells
-    for panel, cloned in zip(panels, (True, False), strict=True):
-        for name in (one for one in cells if (study.plan.cells[one].teacher != "none") == cloned):
-            curves: dict[int, list[float]] = {}
-            for line in read_rows(study.cell_path(name) / "results.csv", CurveRow):
-                if line.controller.startswith("seed"):
-                    curves.setdefault(line.timesteps, []).append(line.goodput_tok_s)
-                elif line.controller in REFERENCES and name == cells[0 if cloned else -1]:
-                    colour = COLOURS[line.controller]
-                    panel.axhline(line.goodput_tok_s, linestyle="--", color=colour, label=line.controller)
-            timesteps = sorted(curves)
-            (drawn,) = panel.plot(timesteps, [np.mean(curves[one]) for one in timesteps], ".-", label=name)
-            panel.fill_between(
-                timesteps,
-                [min(curves[one]) for one in timesteps],
-                [max(curves[one]) for one in timesteps],
-                color=drawn.get_color(),
-                alpha=0.12,
-            )
-        panel.set_xlabel("rounds of training")
-        panel.set_title("after a teacher" if cloned else "without a teacher", fontsize=10)
-        panel.legend(fontsize=8)
-        panel.set_ylim(bottom=0.0)
-    panels[0].set_ylabel("goodput, tok/s: mean and range of training seeds", fontsize=9)
+    """Draws the agents' evaluations as they learned in the flagship setting."""
+    figure, (panel,) = new_figure(8.0, 4.2)
+    for name in (*study.plan.settings[FLAGSHIP_SETTING].cells, "users-20"):
+        curves: dict[int, list[float]] = {}
+        for line in study.curves(name):
+            if line.controller.startswith("seed"):
+                curves.setdefault(line.timesteps, []).append(line.gain)
+        timesteps = sorted(curves)
+        (drawn,) = panel.plot(timesteps, [100.0 * np.mean(curves[one]) for one in timesteps], ".-", label=name)
+        panel.fill_between(
+            timesteps,
+            [100.0 * min(curves[one]) for one in timesteps],
+            [100.0 * max(curves[one]) for one in timesteps],
+            color=drawn.get_color(),
+            alpha=0.12,
+        )
+    panel.set_xlabel("rounds of training")
+    panel.set_ylabel("gain over the paper's controller, %: mean and range of training seeds", fontsize=9)
+    panel.legend(fontsize=8)
     save(figure, path)
 
 
@@ -132,7 +126,7 @@ def draw_behaviour(path: Path, study: Study) -> None:
     mobile, thermal = make_config(scenario, pair), make_config("thermal", pair)
     players = {
         name: (COLOURS[name], functools.partial(make_controller, name, pair))
-        for name in ("heterogeneous", "robust", "long-run")
+        for name in ("heterogeneous", "predictive", "long-run")
     }
     agent = study.policy_path(cell_name(scenario, pair, "direct"), 0)
     study_behaviour.picture(

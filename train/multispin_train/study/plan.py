@@ -6,12 +6,9 @@ Everything goes to one folder and comes back from it: an interrupted study goes 
 from __future__ import annotations
 
 import functools
-import multiprocessing
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +20,36 @@ from rich.progress import Progress
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from multispin_env.config import whole
 from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
-from multispin_env.evaluation.results import ResultsFolder
+from multispin_env.evaluation.results import ResultsFolder, read_rows
 from multispin_env.evaluation.rollout import Episode, play
-from multispin_env.files import read_text
+from multispin_train.fit.learning_curve import CurveRow
 from multispin_train.fit.training import Training, train
 from multispin_train.options import MOST, CheckedOptions, HyperparameterChanges
+from multispin_train.workers import Workers
 
-SCENARIOS = ("paper", "requests", "mobile", "thermal")
+SCENARIOS = ("paper", "requests", "mobile", "thermal", "measured")
 FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "residual")
-TEACHER = "long-run"
-CONTROLLERS = ("heterogeneous", "posterior", "robust", "stochastic", "long-run", "clairvoyant")
+CONTROLLERS = ("heterogeneous", "posterior", "predictive", "stochastic", "long-run", "clairvoyant")
+# Planners: on the first episodes only, and not in every setting.
 SLOW = ("stochastic", "long-run")
-# Where systems differ from the one trained on.
-TRANSFER_CONTROLLERS = ("heterogeneous", "robust")
+SLOW_SEEDS = 16
+TRANSFER_CONTROLLERS = ("heterogeneous", "predictive")
 
-# Numbers of users beside the 20 trained on, and speeds, m/s, of all users instead of a mixture of three.
-USERS = (5, 10, 40)
+# Agents of `mobile` are trained with all of these numbers of users, specialists with one of them.
+USERS = (5, 10, 20, 40, 100)
+# Speeds of all users in place of a mixture of three, m/s.
 SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
-# The names of these settings.
+# What is played in these settings is trained in `mobile`.
+UNSEEN = ("measured",)
+# The names of settings.
 FLAGSHIP_SETTING = "-".join(FLAGSHIP)
 USER_SETTINGS = tuple(f"users-{users}" for users in USERS)
 SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
-
-# Rounds of training, by action and whether a teacher comes first. All take about a minute on one core.
-ROUNDS = {
-    ("direct", True): 98_304,
-    ("residual", True): 65_536,
-    ("direct", False): 196_608,
-    ("residual", False): 98_304,
-}
+HIDDEN_SETTING = "hidden-doppler"
 
 # Evaluated and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 32
-_POLL_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,26 +70,26 @@ class Plan(CheckedOptions):
     def cells(self) -> dict[str, Training]:
         """What is trained, by name."""
         cells = {
-            cell_name(scenario, pair, action): self._cell(action, scenario=scenario, model_pair=pair)
+            cell_name(scenario, pair, action): self._cell(
+                scenario=scenario, model_pair=pair, action=action, users=USERS if scenario == FLAGSHIP[0] else ()
+            )
             for scenario in SCENARIOS
+            if scenario not in UNSEEN
             for pair in PAPER_PAIRS
             for action in ACTIONS
         }
-        for action in ACTIONS:
-            cells[f"mlp-{action}"] = self._cell(action, network="mlp")
-            cells[f"untaught-{action}"] = self._cell(action, teacher="none")
-        cells["untaught-mlp-direct"] = self._cell("direct", network="mlp", teacher="none")
-        for agent in ("sac", "recurrent-ppo"):
-            cells[f"untaught-{agent}"] = self._cell("residual", agent=agent, teacher="none")
+        cells["mlp"] = self._cell(network="mlp")
+        cells["sac"] = self._cell(agent="sac", action="residual")
         for users in USERS:
-            cells[f"users-{users}"] = self._cell("direct", config={"num_users": users})
+            cells[f"users-{users}"] = self._cell(config={"num_users": users})
+        for agent in ("ppo", "recurrent-ppo"):
+            cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
         return cells
 
-    def _cell(self, action: str, teacher: str = TEACHER, **fields: Any) -> Training:
-        values = {"total_timesteps": ROUNDS[action, teacher != "none"], **self.hyperparameters}
+    def _cell(self, action: str = "direct", **fields: Any) -> Training:
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
         return Training(
-            **{**flagship, **fields}, action=action, teacher=teacher, seeds=self.training_seeds, hyperparameters=values
+            **{**flagship, **fields}, action=action, seeds=self.training_seeds, hyperparameters=self.hyperparameters
         )
 
     @functools.cached_property
@@ -108,22 +101,27 @@ class Plan(CheckedOptions):
                 pair,
                 {},
                 CONTROLLERS,
-                tuple(name for name, cell in self.cells.items() if _plays(cell, scenario, pair)),
+                tuple(cell_name(FLAGSHIP[0] if scenario in UNSEEN else scenario, pair, action) for action in ACTIONS),
             )
             for scenario in SCENARIOS
             for pair in PAPER_PAIRS
         }
         scenario, pair = FLAGSHIP
-        transferred = tuple(cell_name(scenario, pair, action) for action in ACTIONS)
+        own = settings[FLAGSHIP_SETTING]
+        settings[FLAGSHIP_SETTING] = replace(own, cells=(*own.cells, "mlp", "sac"))
         for users in USERS:
-            changes: dict[str, Any] = {"num_users": users}
-            settings[f"users-{users}"] = Setting(
-                scenario, pair, changes, TRANSFER_CONTROLLERS, (*transferred, f"users-{users}")
-            )
+            name = f"users-{users}"
+            settings[name] = Setting(scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, name))
         for speed in SPEEDS_M_S:
             changes = {"channel": {"speeds_m_s": [speed]}}
-            settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, transferred)
+            settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, own.cells)
+        hidden = tuple(name for name in self.cells if name.startswith(HIDDEN_SETTING))
+        settings[HIDDEN_SETTING] = Setting(scenario, pair, _HIDDEN, TRANSFER_CONTROLLERS, hidden)
         return settings
+
+
+# Nobody tells how fast a user's channel changes.
+_HIDDEN = {"channel": {"doppler_known": False}}
 
 
 @dataclass(frozen=True)
@@ -175,12 +173,8 @@ class StudyRow:
 
 
 def cell_name(scenario: str, model_pair: str, action: str) -> str:
-    """Name of the cell of equivariant PPO agents that cloned a teacher first."""
+    """Name of the cell of equivariant PPO agents of a scenario, a pair and a kind of action."""
     return f"{scenario}-{model_pair}-{action}"
-
-
-def _plays(cell: Training, scenario: str, model_pair: str) -> bool:
-    return not cell.config and (cell.scenario, cell.model_pair) == (scenario, model_pair)
 
 
 class Study:
@@ -219,63 +213,40 @@ class Study:
     def policy_path(self, name: str, training_seed: int) -> Path:
         """The best policy of one agent."""
         cell = self.plan.cells[name]
-        return self.cell_path(name) / "policies" / f"{cell.scenario}-{cell.model_pair}-seed{training_seed}"
+        policies = self.cell_path(name) / f"seed{training_seed}" / "policies"
+        return policies / f"{cell.scenario}-{cell.model_pair}-seed{training_seed}"
 
-    def run(self, jobs: int, progress: Progress) -> list[StudyRow]:
+    def curves(self, name: str) -> list[CurveRow]:
+        """The evaluations of a cell's agents as they learned, and those of the references beside the first."""
+        files = sorted(self.cell_path(name).glob("seed*/results.csv"))
+        rows = [row for file in files for row in read_rows(file, CurveRow)]
+        return list({(row.controller, row.timesteps): row for row in rows}.values())
+
+    def run(self, workers: Workers, progress: Progress) -> list[StudyRow]:
         """Trains and plays what the folder lacks.
 
         Args:
-            jobs: Processes side by side.
+            workers: Who does it; all of them read and write the study's folder.
             progress: Where progress is shown.
         """
-        # A fresh interpreter each: threads of PyTorch do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                self._train(pool, progress)
-                self._play(pool, progress)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        cells = self.plan.cells
+        trained = [(name, seed) for name, cell in cells.items() for seed in range(cell.seeds)]
+        task = progress.add_task("training", total=len(trained))
+        pieces = [(cells[name], seed, self.cell_path(name)) for name, seed in trained]
+        for _ in workers.work(_train_agent, pieces):
+            progress.advance(task)
+        self._play(workers, progress)
         return self.folder.rows()
 
-    def _train(self, pool: ProcessPoolExecutor, progress: Progress) -> None:
-        cells = self.plan.cells
-        wanted = {name: cell.seeds * (1 + cell.values().chunks) for name, cell in cells.items()}
-        task = progress.add_task("training", total=sum(wanted.values()))
-        waiting: set[Future[None]] = {
-            pool.submit(_train_cell, cell, self.cell_path(name)) for name, cell in cells.items()
-        }
-        while waiting:
-            time.sleep(_POLL_S)
-            progress.update(task, completed=sum(self._evaluations(name) for name in cells))
-            done = {future for future in waiting if future.done()}
-            for future in done:
-                future.result()
-            waiting -= done
-        progress.update(task, completed=sum(wanted.values()))
-
-    def _evaluations(self, name: str) -> int:
-        """Evaluations during training that a cell has so far."""
-        file = self.cell_path(name) / "results.csv"
-        if not file.exists():
-            return 0
-        return sum(line.startswith("seed") for line in read_text(file).splitlines())
-
-    def _play(self, pool: ProcessPoolExecutor, progress: Progress) -> None:
+    def _play(self, workers: Workers, progress: Progress) -> None:
         finished = {(row.setting, row.player, row.training_seed, row.seed) for row in self.folder.rows()}
-        seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + self.plan.seeds)
         players = list(self._players())
-        task = progress.add_task("playing", total=len(players) * len(seeds))
-        missing: dict[tuple[str, str, int], list[int]] = {}
-        for player in players:
-            for seed in seeds:
-                if (*player, seed) in finished:
-                    progress.advance(task)
-                else:
-                    missing.setdefault(player, []).append(seed)
-        waiting: dict[Future[list[Episode]], tuple[str, str, int]] = {}
-        for player, left in missing.items():
+        wanted = {player: self._seeds(player[1]) for player in players}
+        task = progress.add_task("playing", total=sum(map(len, wanted.values())))
+        pieces = []
+        for player, seeds in wanted.items():
+            left = [seed for seed in seeds if (*player, seed) not in finished]
+            progress.advance(task, len(seeds) - len(left))
             name, who, training_seed = player
             setting = self.plan.settings[name]
             make = (
@@ -284,12 +255,14 @@ class Study:
                 else functools.partial(LearnedController.load, self.policy_path(who, training_seed))
             )
             for start in range(0, len(left), SEEDS_PER_BATCH):
-                batch = left[start : start + SEEDS_PER_BATCH]
-                waiting[pool.submit(_play_batch, make, setting.system(), batch)] = player
-        for future in as_completed(waiting):
-            episodes = future.result()
-            self.folder.append([_row(*waiting[future], episode) for episode in episodes])
+                pieces.append((player, make, setting.system(), left[start : start + SEEDS_PER_BATCH]))
+        for (player, *_), episodes in workers.work(_play_batch, pieces):
+            self.folder.append([_row(*player, episode) for episode in episodes])
             progress.advance(task, len(episodes))
+
+    def _seeds(self, who: str) -> range:
+        seeds = min(self.plan.seeds, SLOW_SEEDS) if who in SLOW else self.plan.seeds
+        return range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + seeds)
 
     def _players(self) -> Iterator[tuple[str, str, int]]:
         """Setting, controller or cell, and training seed. Agents and the quick controllers first."""
@@ -304,11 +277,16 @@ class Study:
                         yield name, controller, -1
 
 
-def _train_cell(cell: Training, path: Path) -> None:
-    train(cell, cell.open_folder(path), Progress(disable=True))
+def _train_agent(cell: Training, seed: int, path: Path) -> None:
+    torch.set_num_threads(1)
+    # A folder each: several may be at work on one cell.
+    own = replace(cell, first_seed=seed, seeds=1)
+    train(own, own.open_folder(path / f"seed{seed}"), Progress(disable=True))
 
 
-def _play_batch(make: Callable[[], Controller], system: SystemConfig, seeds: Sequence[int]) -> list[Episode]:
+def _play_batch(
+    player: tuple[str, str, int], make: Callable[[], Controller], system: SystemConfig, seeds: Sequence[int]
+) -> list[Episode]:
     with warnings.catch_warnings():
         # Other systems than the one trained on are what is studied.
         warnings.filterwarnings("ignore", "policy .* was trained on another system")

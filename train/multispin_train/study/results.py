@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean
-from multispin_train.study.plan import (
-    StudyRow,
-)
+from multispin_train.study.plan import StudyRow
 
 
 class Results:
@@ -45,9 +43,15 @@ class Results:
         return interquartile_mean(self.goodput(setting, player))
 
     def ratio(self, setting: str, player: str, other: str) -> Estimate:
-        """The same of the ratio to another player, paired by evaluation seed."""
-        ours, theirs = self.goodput(setting, player), self.goodput(setting, other)
+        """The same of the ratio to another player, over the episodes that both have played, paired."""
+        episodes = np.intersect1d(self._seeds(setting, player), self._seeds(setting, other))
+        ours, theirs = (
+            self.goodput(setting, who)[:, np.isin(self._seeds(setting, who), episodes)] for who in (player, other)
+        )
         return interquartile_mean(ours / (theirs if len(theirs) == 1 else theirs.mean(axis=0)))
+
+    def _seeds(self, setting: str, player: str) -> NDArray[np.int64]:
+        return np.unique([seed for _, seed in self._rows[setting, player]])
 
     def training_range(self, setting: str, player: str) -> tuple[float, float]:
         """The least and the most that one training seed reaches."""

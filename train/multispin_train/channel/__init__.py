@@ -1,0 +1,1 @@
+"""Measured uplinks beside our models."""

@@ -1,0 +1,1 @@
+"""Pictures of what the world of `mobile` is like."""
