@@ -230,7 +230,4 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
 def _first(infos: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """The infos of a batch of one as those of its environment, numbers as Python's own."""
-    return {
-        name: values[0].item() if values.ndim == 1 and values.dtype != object else values[0]
-        for name, values in infos.items()
-    }
+    return {name: values.item() if values.ndim == 1 else values[0] for name, values in infos.items()}
