@@ -18,7 +18,7 @@ _FULL_BAND = 1.0 + 1e-9
 
 
 def best_for_known_rates(problem: RoundProblem, objective: Objective) -> Allocation:
-    """The best of the closed form and of relaxed optima at many latencies, improved by moves of one token, of a user or of all.
+    """The best of the closed form and of relaxed optima at many latencies, improved by moves of one token.
 
     Args:
         problem: The rounds; of the acceptance it has the mean, which decides the closed form's lengths.
