@@ -34,7 +34,8 @@ def draw(path: Path, sources: Sequence[Source]) -> None:
     rows = -(-len(sources) // 2)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 1.15 * rows + 3.5), dpi=110)
-        top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(1.15 * rows, 3.5)))
+        parts = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15 * rows, 3.5)))
+        top, bottom = parts.tolist()
         strips = top.subplots(rows, 2, squeeze=False, sharex=True)
         panels = bottom.subplots(1, 3)
     for panel, source in zip(strips.T.flat, sources, strict=False):
