@@ -102,4 +102,4 @@ def goodput(
     Returns:
         Tokens of all users over the round's duration, shape ``(...)``.
     """
-    return np.sum(tokens, axis=-1) / (multi_access_latency_s + verification_latency_s)
+    return tokens.sum(axis=-1) / (multi_access_latency_s + verification_latency_s)

@@ -74,6 +74,7 @@ class Simulator:
         self._devices = Devices(config)
         self._requests = make_requests(config)
         self._rounds_left: int | None = None
+        self._view: RoundView | None = None
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
         """Starts an episode in every environment.
@@ -94,6 +95,7 @@ class Simulator:
         self._last_upload = np.zeros((self.num_envs, self.config.num_users))
         self._channel.begin_round(self._time_s)
         self._rounds_left = self.config.episode_rounds
+        self._view = None
 
     def view(self) -> RoundView:
         """What the protocol reveals at the start of this round.
@@ -101,7 +103,9 @@ class Simulator:
         Raises:
             RuntimeError: There was no reset.
         """
-        return RoundView(**self._revealed())
+        if self._view is None:
+            self._view = RoundView(**self._revealed())
+        return self._view
 
     def true_view(self) -> TrueView:
         """The same with the hidden truth, for clairvoyant controllers.
@@ -137,9 +141,9 @@ class Simulator:
         bits: FloatArray = draft_length * np.float64(config.payload_bits)
         bandwidth_hz = config.bandwidth_hz * allocation.bandwidth_share
         upload_s = self._channel.upload_s(self._time_s + drafting_s, bits, bandwidth_hz)
-        multi_access_s = np.max(drafting_s + upload_s, axis=-1)
+        multi_access_s = (drafting_s + upload_s).max(axis=-1)
         verification_s = config.verification_latency_s + token_verification_s(
-            np.sum(draft_length + 1, axis=-1), config.verification_per_token_s, config.verification_free_tokens
+            (draft_length + 1).sum(axis=-1), config.verification_per_token_s, config.verification_free_tokens
         )
         latency_s = multi_access_s + verification_s
 
@@ -149,6 +153,7 @@ class Simulator:
         self._time_s = self._time_s + latency_s[:, np.newaxis]
         self._channel.begin_round(self._time_s)
         self._rounds_left = rounds_left - 1
+        self._view = None
         return RoundOutcome(
             allocation=allocation,
             tokens=tokens,

@@ -65,7 +65,7 @@ class TimePricedReward(Reward):
 
     def __call__(self, outcome: RoundOutcome) -> FloatArray:
         """See :class:`Reward`."""
-        return (np.sum(outcome.tokens, axis=1) - self._price * outcome.latency_s) * self._per_token
+        return (outcome.tokens.sum(axis=1) - self._price * outcome.latency_s) * self._per_token
 
 
 # What the environments' argument ``reward`` may name.

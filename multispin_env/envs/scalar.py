@@ -38,7 +38,7 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
     |---|---|---|
     | `"direct"` | lengths, tilts of the shares of the band | equal lengths, uploads of equal time as predicted |
     | `"lengths"` | lengths; the closed form splits the band | equal lengths that arrive together, cautiously expected |
-    | `"residual"` | tilts of the rates and acceptances that the closed form is told | the closed form, cautiously told |
+    | `"residual"` | tilts of the rates and acceptances that the closed form is told | the closed form, warily told |
 
     A length `a` drafts `min(floor((L_max + 1) ** ((a + 1) / 2)), L_max)` tokens: 1 to 25, 5 at 0. Shares are
     proportional to `L_k / r_k exp(a_k)`, `r_k` being the rate predicted (`multispin_env.optimal.RatePredictor`).
@@ -230,7 +230,4 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
 
 def _first(infos: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """The infos of a batch of one as those of its environment, numbers as Python's own."""
-    return {
-        name: values[0].item() if values.ndim == 1 and values.dtype != object else values[0]
-        for name, values in infos.items()
-    }
+    return {name: values.item() if values.ndim == 1 else values[0] for name, values in infos.items()}

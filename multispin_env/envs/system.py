@@ -136,7 +136,7 @@ class BatchedSystem:
         outcome = self.last_outcome = self._simulator.step(allocation)
         assert self._rounds_left is not None
         self._rounds_left -= 1
-        self._episode_tokens = self._episode_tokens + np.sum(outcome.tokens, axis=1)
+        self._episode_tokens = self._episode_tokens + outcome.tokens.sum(axis=1)
         self._episode_seconds = self._episode_seconds + outcome.latency_s
         info = _round_info(outcome) | self._episode_info(self._episode_tokens / self._episode_seconds)
         return self.observations.encode(self._simulator.view()), self._reward(outcome), info

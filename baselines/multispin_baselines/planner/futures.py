@@ -128,7 +128,7 @@ def _faded(view: RoundView, channel: MobilityChannelConfig, samples: int, time_s
             power[:, :, turn :: len(_ROTATIONS)] += np.square(np.abs(mean + rotation * innovation))
 
     scale = 0.1 * np.log(10.0) * channel.shadowing_std_db
-    decay = doppler / doppler_hz(channel, np.float64(channel.shadowing_decorrelation_m))  # v / d_corr
+    decay = doppler / doppler_hz(channel, np.array(channel.shadowing_decorrelation_m))  # v / d_corr
     place = _any_places(rng, shape)
     kept = np.exp(-decay * time_s)
     shadowing = gauss_markov().at(place + places_passed(time_s, decay * gauss_markov().places_per_unit))

@@ -28,7 +28,9 @@ def best_for_known_rates(problem: RoundProblem, objective: Objective) -> Allocat
     latency_s, _ = equalize_bandwidth(problem, start)
     tried = np.stack([start, *(_relaxed(problem, objective.utility, factor * latency_s) for factor in _LATENCIES)])
     one = np.eye(start.shape[-1], dtype=np.int64)[:, np.newaxis]
-    moves = np.concatenate([np.zeros_like(one[:1]), one, -one])
+    # All at once as well: while one user goes on as before, the others gain nothing by shorter drafts.
+    every = np.ones_like(one[:1])
+    moves = np.concatenate([0 * every, every, -every, one, -one])
     _, best = _best(problem, objective, tried)
     while True:
         place, best = _best(problem, objective, np.clip(best.draft_length + moves, 1, problem.max_draft_length))

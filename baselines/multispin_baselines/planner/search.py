@@ -111,13 +111,13 @@ class Plan(NamedTuple):
 
     def take(self, rounds: IntArray) -> Plan:
         """That of some rounds."""
-        return Plan(*(part[rounds] for part in self))
+        return Plan._make(part[rounds] for part in self)
 
     def or_better(self, other: Plan) -> Plan:
         """The better of the two in each round."""
         better = other.value > self.value
-        return Plan(
-            *(
+        return Plan._make(
+            (
                 np.where(better.reshape(-1, *(1,) * (ours.ndim - 1)), theirs, ours)
                 for ours, theirs in zip(self, other, strict=True)
             )

@@ -108,8 +108,8 @@ class WindowedOutcomes(Outcomes):
             begin = self._begin[rows]
             start = np.maximum(own, begin)
             more, ends = _run_in_window(start - begin, self._rejected[rows])
-            run[rows] = more = more + (start - own)
-            rows = rows[ends & (more < length[rows])]
+            run[rows] = more + (start - own)
+            rows = rows[ends & (run[rows] < length[rows])]
         return run
 
     def _open(self, rows: IntArray, number: IntArray) -> None:

@@ -68,7 +68,7 @@ class PositionalRequests(RequestModel):
         goes_on = self._position < self._length
         accepted = accepted.reshape(draft_length.shape)
         self._record(draft_length, accepted, goes_on.reshape(draft_length.shape))
-        ended = np.flatnonzero(~goes_on)
+        ended = (~goes_on).nonzero()[0]
         if ended.size:
             self._begin_requests(ended)
         return accepted + 1

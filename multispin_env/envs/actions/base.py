@@ -109,7 +109,7 @@ def check_action(action: object, shape: tuple[int, ...]) -> FloatArray:
         raise ValueError(f"action must be {allowed}, got shape {array.shape}")
     checked = array.astype(np.float64)
     # A comparison with NaN is false, so that this refuses NaN as well.
-    if not (checked.min() >= -1.0 and checked.max() <= 1.0):
+    if not np.abs(checked).max() <= 1.0:
         *environment, number = np.argwhere(~((checked >= -1.0) & (checked <= 1.0)))[0]
         place = "".join(f"environment {index}, " for index in environment) + f"number {number}"
         raise ValueError(f"action must be {allowed}, got {checked[(*environment, number)]!r} at {place}")

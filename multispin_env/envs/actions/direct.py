@@ -35,7 +35,7 @@ class DirectAction(ActionCodec):
     def _allocation(self, numbers: FloatArray, view: RoundView) -> Allocation:
         lengths = self.lengths(numbers[:, : self.num_lengths])
         weights = self._equal_upload_weights(lengths, view) * np.exp(numbers[:, self.num_lengths :])
-        return Allocation(lengths, weights / np.sum(weights, axis=1, keepdims=True))
+        return Allocation(lengths, weights / weights.sum(axis=1, keepdims=True))
 
     def _numbers(self, allocation: Allocation, view: RoundView) -> FloatArray:
         lengths, shares = allocation

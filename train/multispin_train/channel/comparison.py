@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +118,7 @@ def compare(comparison: Comparison, on_source: Callable[[], None] = lambda: None
 
 def _source(kind: str, name: str, rates: Sequence[Rates]) -> Source:
     rows = [
-        ChannelRow(*astuple(rate_statistics(one)), kind, name, user, round(one.duration_s, 2))
+        ChannelRow(**asdict(rate_statistics(one)), kind=kind, source=name, user=user, seconds=round(one.duration_s, 2))
         for user, one in enumerate(rates)
     ]
     return Source(kind, name, rates, rows)

@@ -35,7 +35,8 @@ def draw(path: Path, sources: Sequence[Source]) -> None:
     rows = max(map(len, columns))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 1.15 * rows + 3.5), dpi=110)
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1.15 * rows, 3.5))
+        parts = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15 * rows, 3.5)))
+        top, bottom = parts.tolist()
         strips = top.subplots(rows, 2, squeeze=False, sharex=True)
         panels = bottom.subplots(1, 3)
     for strip, column in zip(strips.T, columns, strict=True):
@@ -54,7 +55,7 @@ def draw(path: Path, sources: Sequence[Source]) -> None:
 
 
 def _inks(sources: Sequence[Source]) -> dict[str, str]:
-    inks = {}
+    inks: dict[str, str] = {}
     for kind_inks, of_kind in (
         (MODEL_INKS, [source for source in sources if source.kind == MODEL]),
         (_FILE_INKS, [source for source in sources if source.kind != MODEL]),
@@ -91,7 +92,7 @@ def _correlations(panel: Axes, sources: Sequence[Source], inks: dict[str, str]) 
         curves = np.array([curve[:shortest] for curve in found[source.name] if curve.size])
         if not curves.size:
             continue
-        _line(panel, source, inks, COURSE_WINDOW_S * np.arange(curves.shape[1]), curves, skip=1)
+        _line(panel, source, inks, COURSE_WINDOW_S * np.arange(curves.shape[1], dtype=np.float64), curves, skip=1)
     panel.axhline(np.exp(-1.0), color="black", linewidth=0.6, linestyle=":")
     panel.set_xscale("log")
     panel.set_ylim(-0.5, 1.02)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -79,9 +79,9 @@ def rate_statistics(rates: Rates) -> RateStatistics:
     ratios = later_over_now(rates)
     quantiles = np.quantile(ratios, RATIO_QUANTILES) if ratios.size else np.full(len(RATIO_QUANTILES), np.nan)
     variations = (variation(rates, window_s) for window_s in WINDOWS_S)
-    return RateStatistics(
-        float(rates.cell.mean()), *variations, _correlation_s(autocorrelation(rates)), *map(float, quantiles)
-    )
+    values = (float(rates.cell.mean()), *variations, _correlation_s(autocorrelation(rates)), *map(float, quantiles))
+    names = (item.name for item in fields(RateStatistics))
+    return RateStatistics(**dict(zip(names, values, strict=True)))
 
 
 def variation(rates: Rates, window_s: float) -> float:

@@ -41,7 +41,7 @@ class CleanRLRecipe(Recipe):
 
     script: Path
     action: str = "direct"
-    total_timesteps: int = 409_600
+    total_timesteps: int = 307_200
 
     def facts(self) -> dict[str, Any]:
         """See :class:`Recipe`."""

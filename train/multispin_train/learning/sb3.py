@@ -84,7 +84,7 @@ class Falling:
 # Rewards are those of single rounds: what a decision does to later ones is little, and a sum over them mostly noise.
 _MLP = SB3Recipe(
     action="direct",
-    total_timesteps=1_000_000,
+    total_timesteps=2_000_000,
     num_envs=16,
     policy="MlpPolicy",
     hyperparameters={"gamma": 0.0, "batch_size": 512, "policy_kwargs": {"log_std_init": -1.2}},

@@ -104,8 +104,8 @@ def summarise_times(rows: Sequence[TimingRow]) -> dict[str, Any]:
         low, median, high = map(rounded_seconds, np.percentile(times, [25, 50, 75]))
         found[what].append({"batch": batch, "draft_length": length, "median_s": median, "low_s": low, "high_s": high})
     points = found["verification"]
-    columns = ([point[name] for point in points] for name in ("batch", "draft_length", "median_s"))
-    fit = fit_verification(*columns)
+    batches, lengths, medians = ([point[name] for point in points] for name in ("batch", "draft_length", "median_s"))
+    fit = fit_verification(batches, lengths, medians)
     for point in points:
         point["residual_s"] = rounded_seconds(point["median_s"] - fit.seconds(point["batch"], point["draft_length"]))
     return {**found, "fit": fit}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from multispin_env import Simulator, SystemConfig
+from multispin_env.config import MobilityChannelConfig
 from multispin_env.core import Allocation
 from multispin_env.core.channel import make_channel
 from multispin_env.core.equations import FloatArray
@@ -27,7 +29,8 @@ _FROZEN_INK, _LIVE_INK = "#777777", "#4477aa"
 
 def draw_channel(path: Path, config: SystemConfig) -> None:
     """Draws twenty seconds of a user's rate per hertz at each of the speeds, instantaneous and long-term."""
-    speeds = config.channel.speeds_m_s  # type: ignore[union-attr]
+    assert isinstance(config.channel, MobilityChannelConfig)
+    speeds = config.channel.speeds_m_s
     figure, panels = new_figure(9.6, 1.9 * len(speeds), rows=len(speeds))
     times = _STEP_S * np.arange(round(_SHOWN_S / _STEP_S) + 1)
     for panel, speed, ink in zip(panels, speeds, MODEL_INKS, strict=False):
@@ -125,7 +128,7 @@ def draw_upload(path: Path, upload: Upload) -> None:
     below.plot([0.0, 1e3 * upload.frozen_s], [0.0, upload.bits / 1e3], color=_FROZEN_INK, linestyle="--")
     below.axhline(upload.bits / 1e3, color="black", linewidth=1.0)
     target = upload.bits / 1e3
-    above_line = {"textcoords": "offset points", "xytext": (5, 6)}
+    above_line: dict[str, Any] = {"textcoords": "offset points", "xytext": (5, 6)}
     below.annotate(f"{target:.0f} kbit to send", (0.0, target), **above_line)
     for name, seconds, ink in (("ends", upload.live_s, _LIVE_INK), ("by eq. 9", upload.frozen_s, _FROZEN_INK)):
         below.plot([1e3 * seconds], [target], "o", color=ink)
