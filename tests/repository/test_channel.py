@@ -1,13 +1,16 @@
 """Measured uplinks beside our models: statistics that are known, and the command."""
 
+import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
-from multispin_train.channel.comparison import ChannelRow, Comparison, compare, summary
+from multispin_train.channel.comparison import ChannelRow, Comparison, compare, summary, table
 from multispin_train.channel.sources import measured_rates, model_rates, models
 from multispin_train.channel.statistics import CELL_S, Rates, autocorrelation, rate_statistics
 from multispin_train.cli import main
+from rich.console import Console
 from scipy.special import j0
 
 from multispin_env import make_config
@@ -53,14 +56,16 @@ def test_statistics_of_a_random_sequence_with_a_known_memory():
     assert found.correlation_s == pytest.approx(-2.0 * np.log(rho), rel=0.15)
     # The change over .2 s is log-normal, too.
     width = 0.4 * np.sqrt(2.0 * (1.0 - correlation**2))
-    assert found.ratio_low == pytest.approx(np.exp(-1.645 * width), rel=0.03)
-    assert found.ratio_median == pytest.approx(1.0, abs=0.02)
-    assert found.ratio_high == pytest.approx(np.exp(1.645 * width), rel=0.03)
+    assert found.ratio_5 == pytest.approx(np.exp(-1.645 * width), rel=0.03)
+    assert found.ratio_50 == pytest.approx(1.0, abs=0.02)
+    assert found.ratio_95 == pytest.approx(np.exp(1.645 * width), rel=0.03)
+    quartiles = np.exp(0.6745 * width * np.array([-1.0, 1.0]))
+    assert (found.ratio_25, found.ratio_75) == pytest.approx(tuple(quartiles), rel=0.03)
 
 
 def test_a_rate_that_stands_still_varies_in_nothing_and_remembers_for_ever():
     found = rate_statistics(Rates(np.full(1000, 3.0), 0.01))
-    assert (found.variation_10ms, found.variation_1s, found.ratio_low, found.ratio_high) == (0.0, 0.0, 1.0, 1.0)
+    assert (found.variation_10ms, found.variation_1s, found.ratio_5, found.ratio_95) == (0.0, 0.0, 1.0, 1.0)
     assert np.isnan(found.correlation_s)
 
 
@@ -79,7 +84,7 @@ def test_a_table_and_a_packet_trace_are_read_as_rates(square, packets):
     found = rate_statistics(trace)
     assert found.variation_10ms == pytest.approx(1.0, abs=0.01)
     assert found.variation_100ms == pytest.approx(1.0, abs=0.01)
-    assert found.ratio_median == 1.0  # windows without a packet are left out
+    assert found.ratio_50 == 1.0  # windows without a packet are left out
     assert autocorrelation(trace)[1] == pytest.approx(-1.0, abs=0.02)
 
 
@@ -109,8 +114,10 @@ def test_files_and_models_stand_side_by_side(square, packets, tmp_path, capsys, 
     assert [row.source for row in rows[2:]] == [f"{speed} m/s" for speed in ("0.01", "0.1", "1.4") for _ in range(3)]
     assert {row.seconds for row in rows[2:]} == {40.0}
     found = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+    report = (output / "report.md").read_text(encoding="utf-8")
     for name, values in found.items():
         assert name in printed
+        assert f"| {name} | " in report
         of_name = [row.variation_1s for row in rows if row.source == name]
         assert values["variation_1s"] == np.median(of_name)
     assert found["square.csv"]["variation_10ms"] is None
@@ -121,6 +128,16 @@ def test_files_and_models_stand_side_by_side(square, packets, tmp_path, capsys, 
     assert (output / "results.csv").read_bytes() == before
     assert main(["channel", square, "--output", str(output)]) == 2
     assert "results for another files" in capsys.readouterr().err
+
+
+def test_the_table_cuts_no_number_beside_a_long_name(square):
+    name = "a-name-of-24-letters.csv"
+    (source,) = (source for source in compare(Comparison(files=(square,), users=1)) if source.kind == "file")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table([dataclasses.replace(source, name=name)]))
+    printed = console.export_text()
+    assert name in printed
+    assert "…" not in printed
 
 
 def test_a_scenario_that_replays_a_file_is_a_model_as_well():
@@ -164,7 +181,7 @@ def test_measured_files_have_the_figures_that_are_known_of_them(name, variations
     found = rate_statistics(measured_rates(str(uplinks / name)))
     assert (found.variation_100ms, found.variation_1s) == pytest.approx(variations, abs=0.01)
     assert correlation_s[0] <= found.correlation_s <= correlation_s[1]
-    assert found.ratio_low == pytest.approx(ratio_low, abs=0.01)
+    assert found.ratio_5 == pytest.approx(ratio_low, abs=0.01)
 
 
 def test_the_default_scenario_s_speeds_are_the_models():

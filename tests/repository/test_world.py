@@ -30,6 +30,13 @@ def test_no_round_of_64_episodes_takes_a_minute_under_uniform(pair):
     assert committed.latency_s == pytest.approx(longest.latency_s, rel=1e-3)
 
 
+@pytest.mark.parametrize("pair", PAPER_PAIRS)
+def test_no_round_of_16_episodes_takes_a_minute_under_predictive(pair):
+    longest = play_latencies("predictive", pair, make_config("mobile", pair), 16)[-1]
+    assert (longest.longer, longest.rounds) == (0.0, 16 * 200)
+    assert longest.latency_s < LIMIT_S
+
+
 def test_an_upload_under_way_sends_what_it_has_and_faster_than_the_fade_that_was_seen_let_expect():
     upload = find_upload(make_config("mobile"))
     assert upload.frozen_s > 2.0 * upload.live_s

@@ -16,7 +16,7 @@ from rich.table import Table
 from multispin_env import make_config
 from multispin_env.config import ConfigError, whole
 from multispin_env.evaluation.results import ResultsFolder
-from multispin_env.evaluation.tables import terminal_table
+from multispin_env.evaluation.tables import markdown_table, terminal_table
 from multispin_train.channel.sources import measured_rates, model_rates, models
 from multispin_train.channel.statistics import RATIO_QUANTILES, Rates, RateStatistics, rate_statistics
 from multispin_train.options import CheckedOptions, Config, Scenario
@@ -24,6 +24,7 @@ from multispin_train.options import CheckedOptions, Config, Scenario
 FILE, MODEL = "file", "model"
 # Models are watched as long as the longest file, but not longer than this.
 _LONGEST_S = 600.0
+_TITLE = "Measured uplinks beside our models"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,21 +161,39 @@ def summary_text(sources: Sequence[Source]) -> str:
 
 def table(sources: Sequence[Source]) -> Table:
     """The same for a terminal of 80 columns."""
+    return terminal_table(_TITLE, _caption(sources), _header("\n"), _lines(sources))
+
+
+def report(sources: Sequence[Source]) -> str:
+    """The same in Markdown, with the picture."""
+    text = markdown_table(_header(" "), _lines(sources))
+    picture = "![Twenty seconds of each, and their statistics](channel.png)"
+    return f"# {_TITLE}\n\n{text}\n\n{_caption(sources)}\n\n{picture}\n"
+
+
+def _header(separator: str) -> tuple[str, ...]:
+    variations = (f"CV{separator}{window}" for window in (".01 s", ".1 s", "1 s"))
+    ratios = (f"R{separator}{quantile:.0%}" for quantile in RATIO_QUANTILES)
+    return ("uplink", *variations, f"corr.{separator}s", *ratios)
+
+
+def _lines(sources: Sequence[Source]) -> list[tuple[str, ...]]:
     lines = []
     for name, values in summary(sources).items():
         variations = (_text(values[f"variation_{window}"]) for window in ("10ms", "100ms", "1s"))
-        ratios = (_text(values[f"ratio_{which}"]) for which in ("low", "median", "high"))
+        ratios = (_text(values[f"ratio_{quantile:.0f}"]) for quantile in 100.0 * np.array(RATIO_QUANTILES))
         correlation = values["correlation_s"]
         never = f">{0.5 * values['seconds']:.0f}"
         lines.append((name, *variations, never if correlation is None else f"{correlation:.1f}", *ratios))
-    header = ("uplink", *(f"CV\n{window}" for window in ("10 ms", "100 ms", "1 s")), "corr.\ntime, s")
-    header += tuple(f"ratio\n{quantile:.0%}" for quantile in RATIO_QUANTILES)
-    caption = (
-        "CV: coefficient of variation of the mean rate over 10 ms, 100 ms, 1 s. corr. time: until the autocorrelation "
-        "of 100 ms means is 1/e. ratio: quantiles of rate(t + .2 s) / rate(t). Models: median over "
+    return lines
+
+
+def _caption(sources: Sequence[Source]) -> str:
+    return (
+        "CV: coefficient of variation of the mean rate over .01, .1, 1 s. corr.: seconds until the autocorrelation of "
+        ".1 s means is 1/e. R: quantiles of rate(t + .2 s) / rate(t). Models: median over "
         f"{max(len(source.rows) for source in sources)} users, each watched as long as the longest file."
     )
-    return terminal_table("Measured uplinks beside our models", caption, header, lines)
 
 
 def _text(value: float | None) -> str:

@@ -29,21 +29,24 @@ _WINDOWS_S = tuple(0.01 * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]))
 
 
 def draw(path: Path, sources: Sequence[Source]) -> None:
-    """Draws twenty seconds of each source, and statistics over time of all."""
+    """Draws twenty seconds of each source, files beside models, and statistics over time of all."""
     inks = _inks(sources)
-    rows = -(-len(sources) // 2)
+    columns = [[source for source in sources if (source.kind == MODEL) is model] for model in (False, True)]
+    rows = max(map(len, columns))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 1.15 * rows + 3.5), dpi=110)
         parts = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15 * rows, 3.5)))
         top, bottom = parts.tolist()
         strips = top.subplots(rows, 2, squeeze=False, sharex=True)
         panels = bottom.subplots(1, 3)
-    for panel, source in zip(strips.T.flat, sources, strict=False):
-        _strip(panel, source, inks[source.name])
-    for panel in list(strips.T.flat)[len(sources) :]:
-        panel.set_axis_off()
-    for panel in strips[-1]:
-        panel.set_xlabel("time, s")
+    for strip, column in zip(strips.T, columns, strict=True):
+        for panel, source in zip(strip, column, strict=False):
+            _strip(panel, source, inks[source.name])
+        for panel in strip[len(column) :]:
+            panel.set_axis_off()
+        lowest = strip[len(column) - 1]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("time, s")
     top.supylabel("rate / mean (100 ms)", fontsize=10)
     _variations(panels[0], sources, inks)
     _correlations(panels[1], sources, inks)

@@ -14,7 +14,7 @@ WINDOWS_S = (0.01, 0.1, 1.0)
 COURSE_WINDOW_S = 0.1
 # About from the decision to the upload.
 AHEAD_S = 0.2
-RATIO_QUANTILES = (0.05, 0.5, 0.95)
+RATIO_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,11 @@ class RateStatistics:
         variation_100ms: Over 100 ms.
         variation_1s: Over 1 s.
         correlation_s: Lag at which the autocorrelation of the means over 100 ms has fallen to 1/e.
-        ratio_low: 5 % quantile of rate(t + .2 s) / rate(t), means over 100 ms, where the earlier one is above 0.
-        ratio_median: Their median.
-        ratio_high: Their 95 % quantile.
+        ratio_5: 5 % quantile of rate(t + .2 s) / rate(t), means over 100 ms, where the earlier one is above 0.
+        ratio_25: Their 25 % quantile.
+        ratio_50: Their median.
+        ratio_75: Their 75 % quantile.
+        ratio_95: Their 95 % quantile.
     """
 
     mean: float
@@ -65,9 +67,11 @@ class RateStatistics:
     variation_100ms: float
     variation_1s: float
     correlation_s: float
-    ratio_low: float
-    ratio_median: float
-    ratio_high: float
+    ratio_5: float
+    ratio_25: float
+    ratio_50: float
+    ratio_75: float
+    ratio_95: float
 
 
 def rate_statistics(rates: Rates) -> RateStatistics:

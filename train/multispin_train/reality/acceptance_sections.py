@@ -110,8 +110,8 @@ def _beside_mobile(outcome: Drift) -> str:
     lags = range(1, min(_SHOWN_LAGS, len(outcome.in_mobile) - 1) + 1)
     inside = outcome.autocovariance.holds(outcome.in_mobile)
     draft = [lag for lag in lags if lag <= HORIZON]
-    return f"""`mobile` has {share:g} and {tokens:g} tokens: {_within(share, outcome.share)} and
-{_within(tokens, outcome.correlation_tokens)} the intervals of the second line. With the fitted spread its
+    return f"""`mobile` has a share of {share:g}, {_within(share, outcome.share)} the interval of the second line, and
+{tokens:g} tokens, {_within(tokens, outcome.correlation_tokens)} it. With the fitted spread its
 autocovariance is within the measured intervals at {sum(inside[draft])} of the lags 1 to {len(draft)}, which are those
 within a draft of the paper's length, and at {sum(inside[lags])} of 1 to {len(lags)}."""
 

@@ -19,7 +19,7 @@ from multispin_train.world.latencies import LatencyRow, draw_latencies, markdown
 from multispin_train.world.pictures import draw_channel, draw_upload, find_upload
 
 # Those whose latencies are drawn; the table has everyone's.
-_DRAWN = ("uniform", "heterogeneous", "posterior", "clairvoyant")
+_DRAWN = ("uniform", "heterogeneous", "posterior", "predictive", "clairvoyant")
 
 
 def world(
