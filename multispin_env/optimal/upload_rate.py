@@ -18,7 +18,7 @@ ASSUMED_DOPPLER_HZ = 0.3
 
 # Where the average round leaves an upload no time, it goes on until so many times its drafting.
 _LEAST_SPAN = 1.1
-# Ours, by `multispin tune`, whose best margins are 2 to 2.5 for the pairs of the package (docs/tune).
+# Ours: `multispin tune` finds 1.5 to 4 best for the pairs of the package, and little is lost by 2 (docs/tune).
 _MARGIN_STD = 2.0
 # An upload's mean rate is taken at the middles of so many parts of it.
 _PARTS = 6

@@ -11,6 +11,7 @@ from multispin_env.evaluation.plots import COLOURS, colours, new_figure, save
 from multispin_env.evaluation.tables import markdown_table
 from multispin_env.files import write_atomically
 from multispin_train.learning.evaluation import REFERENCE, LearningRow
+from multispin_train.learning.recipes import RECIPES
 
 _HEADER = (
     "agent",
@@ -49,9 +50,8 @@ def write_report(folder: Path, rows: Sequence[LearningRow]) -> None:
 
 def _curves(rows: Sequence[LearningRow]) -> dict[str, list[list[LearningRow]]]:
     """Of each agent, the evaluations of each seed, in order."""
-    agents = dict.fromkeys(row.agent for row in rows if row.agent != REFERENCE)
     found: dict[str, list[list[LearningRow]]] = {}
-    for agent in agents:
+    for agent in (name for name in RECIPES if any(row.agent == name for row in rows)):
         seeds = sorted({row.seed for row in rows if row.agent == agent})
         mine = [[row for row in rows if row.agent == agent and row.seed == seed] for seed in seeds]
         found[agent] = [sorted(curve, key=lambda row: row.timesteps) for curve in mine]
