@@ -43,24 +43,24 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
     for each token, one that is ready in time can still cost more than it gains: those that gain most are taken.
 
     Args:
-        problem: A batch of rounds, (lanes, users).
-        shares: Positive shares of the band, (lanes, users).
+        problem: A batch of rounds, (num_envs, users).
+        shares: Positive shares of the band, (num_envs, users).
 
     Returns:
-        Integers in 1..max_draft_length, (lanes, users).
+        Integers in 1..max_draft_length, (num_envs, users).
     """
     per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / shares
-    lanes, users = per_token_s.shape
+    num_envs, users = per_token_s.shape
     lengths = np.arange(1, problem.max_draft_length + 1)
-    ready_s = (per_token_s[:, :, np.newaxis] * lengths).reshape(lanes, -1)
-    gain = (problem.acceptance_rate[:, :, np.newaxis] ** lengths).reshape(lanes, -1)
+    ready_s = (per_token_s[:, :, np.newaxis] * lengths).reshape(num_envs, -1)
+    gain = (problem.acceptance_rate[:, :, np.newaxis] ** lengths).reshape(num_envs, -1)
     if np.any(problem.verification_per_token_s):
         rounds = zip(
-            ready_s.reshape(lanes, users, -1),
-            gain.reshape(lanes, users, -1),
-            np.broadcast_to(np.ravel(problem.verification_latency_s), lanes),
-            np.broadcast_to(np.ravel(problem.verification_per_token_s), lanes),
-            np.broadcast_to(np.ravel(problem.verification_free_tokens), lanes),
+            ready_s.reshape(num_envs, users, -1),
+            gain.reshape(num_envs, users, -1),
+            np.broadcast_to(np.ravel(problem.verification_latency_s), num_envs),
+            np.broadcast_to(np.ravel(problem.verification_per_token_s), num_envs),
+            np.broadcast_to(np.ravel(problem.verification_free_tokens), num_envs),
             strict=True,
         )
         return np.stack([_best_priced_lengths(*one) for one in rounds])
@@ -72,7 +72,7 @@ def best_lengths(problem: RoundProblem, shares: FloatArray) -> IntArray:
     best = np.argmax(goodput, axis=1)[:, np.newaxis]
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
-    return np.sum((rank <= best).reshape(lanes, users, -1), axis=2)
+    return np.sum((rank <= best).reshape(num_envs, users, -1), axis=2)
 
 
 def _best_priced_lengths(
@@ -170,7 +170,7 @@ class Centralized(Homogeneous):
 
 
 def expected_goodput(problem: RoundProblem, allocation: Allocation) -> FloatArray:
-    """Goodput of an allocation by eq. 13, whether or not its shares are the best ones, (lanes,)."""
+    """Goodput of an allocation by eq. 13, whether or not its shares are the best ones, (num_envs,)."""
     per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / allocation.bandwidth_share
     latency_s = np.max(allocation.draft_length * per_token_s, axis=-1)
     latency_s += problem.verification_s(allocation.draft_length)

@@ -161,8 +161,8 @@ class RoundProblem:
 
         Args:
             view: The round.
-            acceptance_rate: An estimate to use in place of the task's mean, (lanes, users).
-            spectral_efficiency: An estimate to use in place of what was observed, (lanes, users) in bit/s/Hz.
+            acceptance_rate: An estimate to use in place of the task's mean, (num_envs, users).
+            spectral_efficiency: An estimate to use in place of what was observed, (num_envs, users) in bit/s/Hz.
         """
         if spectral_efficiency is None:
             spectral_efficiency = view.observed_spectral_efficiency

@@ -84,8 +84,8 @@ def complete_characters(text: str, beginning: str) -> int:
     return sum(takewhile(bool, same))
 
 
-class LaneTexts:
-    """The texts of one lane's users, and the models at work on them.
+class EnvironmentTexts:
+    """The texts of one environment's users, and the models at work on them.
 
     Copies and pickles go without the models, which are the process's: theirs read the texts again.
 
@@ -169,7 +169,7 @@ class LiveRequests(RequestModel):
 
     A text that is not written yet has no acceptance that anyone could know: the true one is said to be the task's mean.
 
-    Every lane has caches of its own, so that it is the same beside others as alone, to the last digit.
+    Every environment has caches of its own, so that it is the same beside others as alone, to the last digit.
 
     Args:
         config: The system; its requests name tasks, models, prompts and the longest request.
@@ -210,27 +210,27 @@ class LiveRequests(RequestModel):
         self.task_acceptance_std = self._task_std[self._task]
         self._begin_record(self._task.shape)
         self.generation_states = None
-        self._lanes = [
-            LaneTexts(live, config.tokens_high, [self._request(lane, user) for user in range(users)])
-            for lane in range(streams.num_envs)
+        self._texts = [
+            EnvironmentTexts(live, config.tokens_high, [self._request(env_index, user) for user in range(users)])
+            for env_index in range(streams.num_envs)
         ]
 
     def verify(self, draft_length: IntArray) -> IntArray:
         """See :class:`RequestModel`."""
-        rounds = [lane.round(lengths.tolist()) for lane, lengths in zip(self._lanes, draft_length, strict=True)]
+        rounds = [texts.round(lengths.tolist()) for texts, lengths in zip(self._texts, draft_length, strict=True)]
         accepted = np.array([[accepted for accepted, _ in played] for played in rounds])
         self.generation_states = tuple(tuple(state for _, state in played) for played in rounds)
         finished = np.array([[state.ended for state in states] for states in self.generation_states])
         self._record(draft_length, accepted, ~finished)
         self._number += finished
-        for lane, user in np.argwhere(finished):
-            self._lanes[lane].begin(user, *self._request(lane, user))
+        for env_index, user in np.argwhere(finished):
+            self._texts[env_index].begin(user, *self._request(env_index, user))
         return accepted + 1
 
-    def _request(self, lane: int, user: int) -> tuple[EncodedPrompt, np.random.Generator]:
+    def _request(self, env_index: int, user: int) -> tuple[EncodedPrompt, np.random.Generator]:
         """A user's request: its prompt and the generator that decides its text."""
-        number = int(self._number[lane, user])
-        prompts = self._prompts[self._task[lane, user]]
+        number = int(self._number[env_index, user])
+        prompts = self._prompts[self._task[env_index, user]]
         place = number % self._config.prompts_per_user
-        chosen = np.random.default_rng([int(self._prompt_seed[lane, user]), place]).integers(len(prompts))
-        return prompts[chosen], np.random.default_rng([int(self._luck_seed[lane, user]), number])
+        chosen = np.random.default_rng([int(self._prompt_seed[env_index, user]), place]).integers(len(prompts))
+        return prompts[chosen], np.random.default_rng([int(self._luck_seed[env_index, user]), number])

@@ -15,18 +15,18 @@ def _random_allocation(simulator, rng):
 
 
 def _equal_allocation(simulator, length):
-    """The given length, broadcast over lanes and users, and equal shares."""
+    """The given length, broadcast over environments and users, and equal shares."""
     shape = simulator.num_envs, simulator.config.num_users
     return Allocation(np.broadcast_to(np.int64(length), shape).copy(), np.full(shape, 1.0 / shape[1]))
 
 
 @pytest.fixture(scope="session")
 def start(traced_pair):
-    def start_simulator(scenario="paper", model_pair=None, lanes=1, seed=0, **config):
-        """A simulator after its reset; lane i has seed ``seed + i``."""
+    def start_simulator(scenario="paper", model_pair=None, num_envs=1, seed=0, **config):
+        """A simulator after its reset; environment i has seed ``seed + i``."""
         model_pair = model_pair or (traced_pair if scenario == "trace" else "llama2")
-        simulator = Simulator(make_config(scenario, model_pair, config), lanes)
-        simulator.reset([np.random.default_rng(seed + lane) for lane in range(lanes)])
+        simulator = Simulator(make_config(scenario, model_pair, config), num_envs)
+        simulator.reset([np.random.default_rng(seed + env_index) for env_index in range(num_envs)])
         return simulator
 
     return start_simulator

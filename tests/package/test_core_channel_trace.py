@@ -21,7 +21,7 @@ def written(path, text):
 
 def opened(path, mean=4.0, time_s=0.0):
     channel = make_channel(TraceChannelConfig(path=path, mean_spectral_efficiency=mean), SHAPE[1], 10)
-    channel.reset(Streams([np.random.default_rng(lane) for lane in range(2)]))
+    channel.reset(Streams([np.random.default_rng(env_index) for env_index in range(2)]))
     channel.begin_round(np.full((2, 1), time_s))
     return channel
 

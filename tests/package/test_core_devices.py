@@ -7,20 +7,20 @@ from multispin_env import make_config
 from multispin_env.core.devices import Devices
 from multispin_env.core.streams import Streams
 
-LANES, TIME_CONSTANT_S = 3, 90.0
+NUM_ENVS, TIME_CONSTANT_S = 3, 90.0
 
 
 def rested(**heat):
     config = make_config(config={"num_users": 4, "heat": {"slowdown": 1.0, "time_constant_s": TIME_CONSTANT_S, **heat}})
     devices = Devices(config)
-    devices.reset(Streams([np.random.default_rng(lane) for lane in range(LANES)]))
+    devices.reset(Streams([np.random.default_rng(env_index) for env_index in range(NUM_ENVS)]))
     return devices
 
 
 def run(devices, duty, round_s, seconds):
     shape = devices.heat.shape
     for _ in range(round(seconds / round_s)):
-        devices.end_round(np.broadcast_to(duty * round_s, shape), np.full(LANES, round_s))
+        devices.end_round(np.broadcast_to(duty * round_s, shape), np.full(NUM_ENVS, round_s))
 
 
 @pytest.mark.parametrize("duty", [0.0, 0.3, 1.0])
@@ -56,9 +56,9 @@ def test_latency_grows_in_proportion_to_heat(slowdown):
     np.testing.assert_allclose(devices.drafting_latency_s, cold * (1.0 + slowdown * devices.heat), rtol=1e-12)
 
 
-def test_each_lane_and_user_heats_by_its_own_work_and_time():
+def test_each_environment_and_user_heats_by_its_own_work_and_time():
     devices = rested()
-    drafting_s = np.array([[0.0, 0.1, 0.2, 0.3]] * LANES)
+    drafting_s = np.array([[0.0, 0.1, 0.2, 0.3]] * NUM_ENVS)
     duration_s = np.array([0.4, 1.0, 4.0])
     devices.end_round(drafting_s, duration_s)
     duty = drafting_s / duration_s[:, np.newaxis]
@@ -75,15 +75,15 @@ def test_without_heat_nothing_slows():
 def test_a_reset_rests_the_devices():
     devices = rested()
     run(devices, 1.0, 0.5, 100.0)
-    devices.reset(Streams([np.random.default_rng(lane) for lane in range(LANES)]))
-    np.testing.assert_array_equal(devices.heat, np.zeros((LANES, 4)))
+    devices.reset(Streams([np.random.default_rng(env_index) for env_index in range(NUM_ENVS)]))
+    np.testing.assert_array_equal(devices.heat, np.zeros((NUM_ENVS, 4)))
     np.testing.assert_array_equal(devices.drafting_latency_s, rested().drafting_latency_s)
 
 
 def test_heat_settles_at_the_share_of_time_spent_drafting(start, equal_allocation):
     # Rounds whose length is known beforehand: nothing to upload, all devices alike.
     timed = {"payload_bits": 1.0, "bandwidth_hz": 1e12, "drafting_latency_spread": 0.0}
-    simulator = start("thermal", lanes=2, heat={"time_constant_s": 5.0}, episode_rounds=300, **timed)
+    simulator = start("thermal", num_envs=2, heat={"time_constant_s": 5.0}, episode_rounds=300, **timed)
     config, lengths = simulator.config, np.array([[4], [20]])
     rested_s = config.drafting_latency_s
     for _ in range(300):

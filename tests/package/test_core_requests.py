@@ -19,11 +19,11 @@ from multispin_env.core.streams import Streams
 MILD = TaskConfig(name="mild", acceptance_mean=0.6, acceptance_std=0.15)
 
 
-def begin(users=4, lanes=2, longest=25, **fields):
+def begin(users=4, num_envs=2, longest=25, **fields):
     requests = {"tasks": (MILD,), "acceptance_spread": 1.0, **fields}
     config = make_config(config={"num_users": users, "max_draft_length": longest, "requests": requests})
     model = SyntheticRequests(config)
-    model.reset(Streams([np.random.default_rng(lane) for lane in range(lanes)]))
+    model.reset(Streams([np.random.default_rng(env_index) for env_index in range(num_envs)]))
     return model
 
 
@@ -124,7 +124,7 @@ def test_luck_belongs_to_user_request_and_position_whatever_is_decided():
     for fields in ({"drift_share": 0.0}, {"drift_share": 0.9, "drift_correlation_tokens": 5.0}):
         worlds = []
         for decisions, longest in enumerate((3, 8, 25)):
-            requests = begin(users=5, lanes=3, tokens_low=10, tokens_high=60, prompts_per_user=2, **fields)
+            requests = begin(users=5, num_envs=3, tokens_low=10, tokens_high=60, prompts_per_user=2, **fields)
             lengths = np.random.default_rng(decisions).integers(1, longest, (80, 3, 5), endpoint=True)
             worlds.append(decided(requests, lengths))
         for one, other in itertools.combinations(worlds, 2):
@@ -134,7 +134,7 @@ def test_luck_belongs_to_user_request_and_position_whatever_is_decided():
 
 
 def test_the_luck_of_a_prompt_is_new_when_it_comes_again():
-    requests = begin(users=300, lanes=1, tokens_low=20, tokens_high=20, prompts_per_user=1)
+    requests = begin(users=300, num_envs=1, tokens_low=20, tokens_high=20, prompts_per_user=1)
     outcomes = decided(requests, np.ones((40, 1, 300), dtype=int))
     first = {(row, place): accepted for (row, number, place), accepted in outcomes.items() if number == 0}
     again = {(row, place): accepted for (row, number, place), accepted in outcomes.items() if number == 1}
@@ -209,7 +209,7 @@ def test_the_tokens_beyond_a_requests_end_count_and_are_not_owed_by_the_next():
 def test_request_lengths_stay_in_their_range_and_reach_both_ends(low):
     # A draft that is always rejected gains one token a round.
     never = TaskConfig(name="never", acceptance_mean=0.0)
-    requests = begin(users=50, lanes=4, tasks=(never,), tokens_low=low, tokens_high=low + 3)
+    requests = begin(users=50, num_envs=4, tasks=(never,), tokens_low=low, tokens_high=low + 3)
     gained, seen = np.zeros((4, 50), dtype=np.int64), set()
     for _ in range(40):
         gained += requests.verify(np.ones((4, 50), dtype=np.int64))
@@ -239,7 +239,7 @@ def test_a_drifting_request_keeps_its_own_part():
 
 def test_acceptance_varies_within_a_draft():
     # Of drafts of two that all begin at position 0: the rate of the second differs, and is correlated with the first's.
-    requests = begin(users=3000, lanes=1, drift_share=1.0, drift_correlation_tokens=2.0)
+    requests = begin(users=3000, num_envs=1, drift_share=1.0, drift_correlation_tokens=2.0)
     place = np.arange(3000)
     points = requests._grid_points(place[:, np.newaxis], 0, np.arange(WINDOW))
     rates = requests._rates[points]

@@ -28,10 +28,10 @@ def traces_of(*requests, scale=1):
     return read_traces({"scale": scale, "source": "made up", "requests": measured}, ["first", "second"])
 
 
-def begin(traces, users=3, lanes=1, seed=0, tasks=TASKS[:1], **fields):
+def begin(traces, users=3, num_envs=1, seed=0, tasks=TASKS[:1], **fields):
     config = make_config(config={"num_users": users, "requests": {"tasks": tasks, **fields}})
     requests = ReplayedRequests(config, traces)
-    requests.reset(Streams([np.random.default_rng(seed + lane) for lane in range(lanes)]))
+    requests.reset(Streams([np.random.default_rng(seed + env_index) for env_index in range(num_envs)]))
     return requests
 
 
@@ -48,7 +48,7 @@ def decided(requests, lengths, end):
     """Plays rounds; the outcome, by (user, number of the request, position), of every draft that a round decided.
 
     Args:
-        requests: One lane, all texts of one length.
+        requests: One environment, all texts of one length.
         lengths: Draft lengths, (rounds, users).
         end: Tokens of a text.
     """

@@ -1,4 +1,4 @@
-"""The simulator: the equations of a round put together, exogenous randomness, independent lanes, stable views."""
+"""The simulator: the equations of a round put together, exogenous randomness, views that stay."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def two_worlds(start, random_allocation):
     def play_both(scenario, **config):
         played = []
         for decisions in (1, 2):
-            simulator = start(scenario, lanes=3, seed=11, episode_rounds=ROUNDS, **config)
+            simulator = start(scenario, num_envs=3, seed=11, episode_rounds=ROUNDS, **config)
             rng = np.random.default_rng(decisions)
             played.append(play(simulator, (random_allocation(simulator, rng) for _ in range(ROUNDS))))
         return played
@@ -47,7 +47,7 @@ def two_worlds(start, random_allocation):
 
 
 def test_a_round_obeys_the_papers_equations(scenario, start, random_allocation):
-    simulator = start(scenario, lanes=2)
+    simulator = start(scenario, num_envs=2)
     config, rng = simulator.config, np.random.default_rng(0)
     for _ in range(25):
         view, allocation = simulator.true_view(), random_allocation(simulator, rng)
@@ -70,7 +70,7 @@ def test_a_round_obeys_the_papers_equations(scenario, start, random_allocation):
 
 
 def test_a_view_says_what_the_last_round_brought(start, random_allocation):
-    simulator = start("mobile", lanes=2)
+    simulator = start("mobile", num_envs=2)
     assert not simulator.view().last_draft_length.any()
     rng = np.random.default_rng(0)
     for _ in range(10):
@@ -82,7 +82,7 @@ def test_a_view_says_what_the_last_round_brought(start, random_allocation):
 
 
 def test_the_true_view_differs_from_the_view_only_by_what_is_hidden(start):
-    simulator = start("thermal", lanes=2)
+    simulator = start("thermal", num_envs=2)
     view, truth = simulator.view(), simulator.true_view()
     for name, value in arrays(view).items():
         np.testing.assert_array_equal(getattr(truth, name), value)
@@ -94,22 +94,25 @@ def test_the_true_view_differs_from_the_view_only_by_what_is_hidden(start):
 
 
 @pytest.mark.parametrize("kind", ["view", "true_view"])
-def test_a_lane_of_a_view_is_the_view_of_that_lane(kind, start, equal_allocation):
-    simulator = start("thermal", lanes=3)
+def test_an_environment_of_a_view_is_the_view_of_that_environment(kind, start, equal_allocation):
+    simulator = start("thermal", num_envs=3)
     simulator.step(equal_allocation(simulator, [[2], [5], [9]]))
     view = getattr(simulator, kind)()
     for index in range(3):
-        lane = view.environment(index)
-        assert type(lane) is type(view)
-        for name, value in arrays(lane).items():
+        alone = view.environment(index)
+        assert type(alone) is type(view)
+        for name, value in arrays(alone).items():
             np.testing.assert_array_equal(value, getattr(view, name)[index : index + 1])
         if kind == "true_view":
             everywhere = view.spectral_efficiency_at_upload(np.full((3, 20), 8))
-            np.testing.assert_array_equal(lane.spectral_efficiency_at_upload(np.full((1, 20), 8)), everywhere[[index]])
+            np.testing.assert_array_equal(alone.spectral_efficiency_at_upload(np.full((1, 20), 8)), everywhere[[index]])
 
 
 def test_a_view_stays_as_it_was_when_rounds_are_played(scenario, start, random_allocation):
-    simulator, rng = start(scenario, lanes=2, episode_rounds=ROUNDS, requests=SHORT_REQUESTS), np.random.default_rng(0)
+    simulator, rng = (
+        start(scenario, num_envs=2, episode_rounds=ROUNDS, requests=SHORT_REQUESTS),
+        np.random.default_rng(0),
+    )
     kept = []
     for _ in range(ROUNDS):
         view = simulator.true_view()
@@ -128,20 +131,22 @@ def test_a_view_does_not_change_when_the_caller_writes_to_its_allocation(start, 
     np.testing.assert_array_equal(simulator.view().last_draft_length, np.full((1, 20), 8))
 
 
-def test_a_lane_does_not_depend_on_its_neighbours(scenario, start, random_allocation):
-    together = start(scenario, lanes=5, seed=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
-    alone = [start(scenario, seed=3 + lane, episode_rounds=ROUNDS, requests=SHORT_REQUESTS) for lane in range(5)]
+def test_an_environment_does_not_depend_on_its_neighbours(scenario, start, random_allocation):
+    together = start(scenario, num_envs=5, seed=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
+    alone = [
+        start(scenario, seed=3 + env_index, episode_rounds=ROUNDS, requests=SHORT_REQUESTS) for env_index in range(5)
+    ]
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         allocation = random_allocation(together, rng)
         outcome = together.step(allocation)
-        for lane, simulator in enumerate(alone):
-            own = simulator.step(Allocation(*(part[[lane]] for part in allocation)))
+        for env_index, simulator in enumerate(alone):
+            own = simulator.step(Allocation(*(part[[env_index]] for part in allocation)))
             for name in ("tokens", "drafting_s", "upload_s", "latency_s", "goodput"):
-                np.testing.assert_array_equal(getattr(own, name)[0], getattr(outcome, name)[lane])
+                np.testing.assert_array_equal(getattr(own, name)[0], getattr(outcome, name)[env_index])
             for name, value in arrays(simulator.true_view()).items():
                 if name != "environments":
-                    np.testing.assert_array_equal(value[0], getattr(together.true_view(), name)[lane])
+                    np.testing.assert_array_equal(value[0], getattr(together.true_view(), name)[env_index])
 
 
 def test_decisions_do_not_change_the_block_fading_or_the_users(two_worlds):
@@ -165,8 +170,8 @@ def test_decisions_do_not_change_the_sequence_of_requests(two_worlds):
     pace, other_pace = (stacked(played, "tokens").sum(axis=0) for played in (outcomes, other_outcomes))
     assert np.any(np.abs(pace - other_pace) > 12)  # some user is a request ahead
     first, second = stacked(views, "acceptance_rate"), stacked(others, "acceptance_rate")
-    for lane, user in np.ndindex(first.shape[1:]):
-        both = first[:, lane, user], second[:, lane, user]
+    for env_index, user in np.ndindex(first.shape[1:]):
+        both = first[:, env_index, user], second[:, env_index, user]
         met = [rates[np.insert(np.diff(rates) != 0, 0, True)] for rates in both]
         common = min(map(len, met))
         assert common > 4  # the list of prompts has wrapped
@@ -190,7 +195,7 @@ def test_decisions_do_not_change_the_channel(scenario, two_worlds):
 
 
 def outcomes_by_position(views, outcomes):
-    """What came of every draft that was decided, by lane, user, number of the request and position in it."""
+    """What came of every draft that was decided, by environment, user, number of the request and position in it."""
     found = {}
     shape = outcomes[0].tokens.shape
     number, position = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
@@ -216,7 +221,7 @@ def test_decisions_do_not_change_the_luck_of_any_position(scenario, two_worlds):
 
 def test_tokens_take_time_to_verify(start, equal_allocation):
     times = {"verification_per_token_s": 0.001, "verification_free_tokens": 120}
-    simulator = start("mobile", lanes=2, **times)
+    simulator = start("mobile", num_envs=2, **times)
     for length, seconds in ((1, 0.0), (5, 0.0), (6, 0.02), (25, 0.4)):
         outcome = simulator.step(equal_allocation(simulator, length))
         expected = simulator.config.verification_latency_s + seconds
@@ -227,7 +232,7 @@ def test_tokens_take_time_to_verify(start, equal_allocation):
 def test_a_longer_draft_never_accepts_less_of_the_same_request(scenario, start, equal_allocation):
     before = None
     for length in (1, 2, 5, 8, 13, 25):
-        simulator = start(scenario, lanes=20, seed=4)
+        simulator = start(scenario, num_envs=20, seed=4)
         tokens = simulator.step(equal_allocation(simulator, length)).tokens
         if before is not None:
             assert np.all(tokens >= before)
@@ -238,7 +243,7 @@ def test_a_longer_draft_never_accepts_less_of_the_same_request(scenario, start, 
 def test_bandwidth_and_time_do_not_change_what_is_accepted(start, random_allocation):
     worlds = []
     for seed in (1, 2):
-        simulator = start("mobile", lanes=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
+        simulator = start("mobile", num_envs=3, episode_rounds=ROUNDS, requests=SHORT_REQUESTS)
         lengths, shares = np.random.default_rng(0), np.random.default_rng(seed)
         allocations = [
             Allocation(
@@ -254,7 +259,7 @@ def test_bandwidth_and_time_do_not_change_what_is_accepted(start, random_allocat
 
 
 def test_what_was_seen_is_outdated_the_sooner_the_faster_users_move(start):
-    truth = start("mobile", lanes=100).true_view()
+    truth = start("mobile", num_envs=100).true_view()
     off = {}
     for speed in np.unique(truth.doppler_hz):
         of_speed = truth.doppler_hz == speed
@@ -269,7 +274,7 @@ def test_what_was_seen_is_outdated_the_sooner_the_faster_users_move(start):
 
 @pytest.mark.parametrize("allocation", ["equal", "observed"])
 def test_no_round_lasts_a_minute(allocation, start, equal_allocation):
-    simulator = start("mobile", lanes=64)
+    simulator = start("mobile", num_envs=64)
     for _ in range(200):
         decision = equal_allocation(simulator, 8)
         if allocation == "observed":
@@ -281,7 +286,7 @@ def test_no_round_lasts_a_minute(allocation, start, equal_allocation):
 def test_looking_at_the_truth_does_not_change_it(start, random_allocation):
     worlds = []
     for looks in (0, 3):
-        simulator, rng = start("thermal", lanes=2), np.random.default_rng(0)
+        simulator, rng = start("thermal", num_envs=2), np.random.default_rng(0)
         outcomes = []
         for _ in range(25):
             for length in range(looks):
@@ -292,7 +297,7 @@ def test_looking_at_the_truth_does_not_change_it(start, random_allocation):
 
 
 def test_sustained_drafting_slows_the_devices_and_rest_cools_them(start, equal_allocation):
-    simulator = start("thermal", lanes=2, bandwidth_hz=1e9)  # rounds of little else than drafting and verification
+    simulator = start("thermal", num_envs=2, bandwidth_hz=1e9)  # rounds of little else than drafting and verification
     config = simulator.config
     cold = simulator.view().drafting_latency_s
 
@@ -310,7 +315,7 @@ def test_sustained_drafting_slows_the_devices_and_rest_cools_them(start, equal_a
 
 
 def test_devices_without_heat_keep_their_pace(start, equal_allocation):
-    simulator = start("mobile", lanes=2)
+    simulator = start("mobile", num_envs=2)
     cold = simulator.view().drafting_latency_s
     for _ in range(20):
         simulator.step(equal_allocation(simulator, 25))
@@ -341,7 +346,7 @@ def test_no_round_is_played_after_the_end_of_an_episode(rounds, start, equal_all
 
 def test_a_second_episode_goes_on_with_the_generators():
     config = make_config("requests", config={"episode_rounds": 5})
-    simulator, generators = Simulator(config, 2), [np.random.default_rng(lane) for lane in range(2)]
+    simulator, generators = Simulator(config, 2), [np.random.default_rng(env_index) for env_index in range(2)]
     simulator.reset(generators)
     first = simulator.view()
     simulator.reset(generators)

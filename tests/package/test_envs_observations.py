@@ -23,7 +23,7 @@ def random_actions(space, number, seed=0):
 
 
 def documented(view):
-    """The table in the environment's docstring: eleven features, (lanes, 11, users)."""
+    """The table in the environment's docstring: eleven features, (environments, 11, users)."""
     config = view.config
     return np.stack(
         [
@@ -47,10 +47,10 @@ def documented(view):
 def test_every_number_is_the_documented_one(world):
     env = gym.make(HETEROGENEOUS, **world, config={"requests": SHORT_REQUESTS})
     envs = gym.make_vec(HETEROGENEOUS, 3, **world)
-    for some, lanes in ((env, 1), (envs, 3)):
+    for some, num_envs in ((env, 1), (envs, 3)):
         observation, _ = some.reset(seed=0)
         for action in random_actions(some.action_space, 30):
-            features = observation.reshape(lanes, 11, 20)
+            features = observation.reshape(num_envs, 11, 20)
             np.testing.assert_allclose(features, documented(some.unwrapped.round_view()), rtol=1e-6)
             observation = some.step(action)[0]
 

@@ -67,8 +67,8 @@ def test_a_batch_s_last_info_holds_each_environment_s_episode(mode):
     envs = gym.make_vec(ID, 3, scenario="mobile", config={"episode_rounds": ROUNDS}, autoreset_mode=mode)
     scalars = [gym.make(ID, scenario="mobile", config={"episode_rounds": ROUNDS}) for _ in range(3)]
     envs.reset(seed=5)
-    for lane, scalar in enumerate(scalars):
-        scalar.reset(seed=5 + lane)
+    for env_index, scalar in enumerate(scalars):
+        scalar.reset(seed=5 + env_index)
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         actions = rng.uniform(-1.0, 1.0, envs.action_space.shape).astype(np.float32)

@@ -65,13 +65,13 @@ def assert_infos_are_those_of(scalar_infos, infos, same):
         np.testing.assert_array_equal(infos[f"_{name}"], np.ones(len(scalar_infos), dtype=bool))
 
 
-def assert_lanes_are_the_scalar_environments(
-    env_id, lanes, episodes, seeds=5, same=np.testing.assert_array_equal, **arguments
+def assert_equals_scalar_environments(
+    env_id, num_envs, episodes, seeds=5, same=np.testing.assert_array_equal, **arguments
 ):
-    envs: Any = gym.make_vec(env_id, lanes, **arguments)
+    envs: Any = gym.make_vec(env_id, num_envs, **arguments)
     limit = {name: arguments.pop(name) for name in ("max_episode_steps",) if name in arguments}
-    scalars = [gym.make(env_id, **limit, **arguments) for _ in range(lanes)]
-    own_seeds = [seeds + lane for lane in range(lanes)] if isinstance(seeds, int) else seeds
+    scalars = [gym.make(env_id, **limit, **arguments) for _ in range(num_envs)]
+    own_seeds = [seeds + env_index for env_index in range(num_envs)] if isinstance(seeds, int) else seeds
 
     observations, infos = envs.reset(seed=seeds)
     expected = [scalar.reset(seed=seed) for scalar, seed in zip(scalars, own_seeds, strict=True)]
@@ -94,39 +94,39 @@ def assert_lanes_are_the_scalar_environments(
 
 
 @pytest.mark.parametrize("users", [1, 3, 20])
-@pytest.mark.parametrize("lanes", [1, 3, 8, 33])
-def test_a_lane_is_the_scalar_environment_with_its_seed(world, lanes, users):
+@pytest.mark.parametrize("environments", [1, 3, 8, 33])
+def test_an_environment_is_the_scalar_environment_with_its_seed(world, num_envs, users):
     for env_id in IDS:
         config = {**SMALL, "num_users": users}
-        assert_lanes_are_the_scalar_environments(env_id, lanes, 3, **world, config=config)
+        assert_equals_scalar_environments(env_id, num_envs, 3, **world, config=config)
 
 
 @pytest.mark.parametrize("model_pair", ["llama2", "qwen3.5"])
-def test_a_lane_stays_the_scalar_environment_through_long_episodes(world):
+def test_an_environment_stays_the_scalar_environment_through_long_episodes(world):
     # 45 rounds are more than two blocks of draws, and the lists of three prompts are worked through several times.
     config = {"num_users": 20, "episode_rounds": 45, "requests": REQUESTS}
-    assert_lanes_are_the_scalar_environments(HETEROGENEOUS, 8, 2, **world, config=config)
+    assert_equals_scalar_environments(HETEROGENEOUS, 8, 2, **world, config=config)
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 33])
+@pytest.mark.parametrize("environments", [1, 3, 33])
 @every_id
-def test_a_lane_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, lanes):
+def test_an_environment_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, num_envs):
     config = {**SMALL, "num_users": 20}
-    assert_lanes_are_the_scalar_environments(env_id, lanes, 3, same=close, **world, action="lengths", config=config)
+    assert_equals_scalar_environments(env_id, num_envs, 3, same=close, **world, action="lengths", config=config)
 
 
 @pytest.mark.parametrize("users", [3, 20])
 @every_id
-def test_a_lane_is_the_scalar_environment_with_optimal_bandwidth(env_id, world, users):
+def test_an_environment_is_the_scalar_environment_with_optimal_bandwidth(env_id, world, users):
     config = {**SMALL, "num_users": users}
-    assert_lanes_are_the_scalar_environments(env_id, 33, 3, **world, action="lengths", config=config)
+    assert_equals_scalar_environments(env_id, 33, 3, **world, action="lengths", config=config)
 
 
-def test_a_list_of_seeds_has_one_for_every_lane():
-    assert_lanes_are_the_scalar_environments(HETEROGENEOUS, 3, 1, seeds=[9, 2, 700], scenario="mobile", config=SMALL)
+def test_a_list_of_seeds_has_one_for_every_environment():
+    assert_equals_scalar_environments(HETEROGENEOUS, 3, 1, seeds=[9, 2, 700], scenario="mobile", config=SMALL)
 
 
-def test_lanes_of_the_same_seed_are_the_same_and_others_are_not():
+def test_environments_of_the_same_seed_are_the_same_and_others_are_not():
     envs = gym.make_vec(HETEROGENEOUS, 4, scenario="thermal", config=SMALL)
     observations, _ = envs.reset(seed=[1, 2, 1, 3])
     np.testing.assert_array_equal(observations[0], observations[2])
@@ -134,7 +134,7 @@ def test_lanes_of_the_same_seed_are_the_same_and_others_are_not():
         assert np.any(observations[one] != observations[other])
 
 
-def test_a_lane_without_a_seed_goes_on_while_the_others_start_anew():
+def test_an_environment_without_a_seed_goes_on_while_the_others_start_anew():
     envs, others = (gym.make_vec(HETEROGENEOUS, 2, config=SMALL) for _ in range(2))
     for both in (envs, others):
         both.reset(seed=1)
@@ -173,13 +173,13 @@ def test_a_wrong_number_of_seeds_is_refused(number):
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("environments", [1, 3])
 @every_id
-def test_gymnasiums_synchronous_environments_return_the_same(env_id, world, lanes, mode):
+def test_gymnasiums_synchronous_environments_return_the_same(env_id, world, num_envs, mode):
     arguments = {**world, "config": SMALL}
-    envs = gym.make_vec(env_id, lanes, autoreset_mode=mode, **arguments)
+    envs = gym.make_vec(env_id, num_envs, autoreset_mode=mode, **arguments)
     sync = gym.make_vec(
-        env_id, lanes, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode(mode)}, **arguments
+        env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode(mode)}, **arguments
     )
     assert_same_play(envs, sync, 25)
     assert envs.single_action_space == sync.single_action_space
@@ -274,9 +274,9 @@ def test_infos_can_be_turned_into_a_list_of_dicts():
     envs.reset(seed=3)
     actions = random_actions(envs, 1)[0]
     infos = envs.step(actions)[4]
-    for lane, scalar in enumerate(scalars):
-        scalar.reset(seed=3 + lane)
-        assert_equal(infos[lane], scalar.step(actions[lane])[4])
+    for env_index, scalar in enumerate(scalars):
+        scalar.reset(seed=3 + env_index)
+        assert_equal(infos[env_index], scalar.step(actions[env_index])[4])
 
 
 # Specs, copies and misuse
@@ -345,19 +345,19 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
         gym.make_vec(HETEROGENEOUS, **arguments)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_actions_are_encoded_and_decoded_lane_by_lane(lanes):
-    envs: Any = gym.make_vec(HETEROGENEOUS, lanes, config=SMALL).unwrapped
-    scalars: list[Any] = [gym.make(HETEROGENEOUS, config=SMALL).unwrapped for _ in range(lanes)]
+@pytest.mark.parametrize("environments", [1, 4])
+def test_actions_are_encoded_and_decoded_environment_by_environment(num_envs):
+    envs: Any = gym.make_vec(HETEROGENEOUS, num_envs, config=SMALL).unwrapped
+    scalars: list[Any] = [gym.make(HETEROGENEOUS, config=SMALL).unwrapped for _ in range(num_envs)]
     envs.reset(seed=0)
-    for lane, scalar in enumerate(scalars):
-        scalar.reset(seed=lane)
+    for env_index, scalar in enumerate(scalars):
+        scalar.reset(seed=env_index)
     for actions in random_actions(envs, 5):
         allocation = envs.decode_action(actions)
         encoded = envs.encode_action(allocation)
         assert envs.action_space.contains(encoded)
-        for lane, scalar in enumerate(scalars):
-            own = scalar.decode_action(actions[lane])
-            np.testing.assert_array_equal(allocation.draft_length[lane], own.draft_length)
-            np.testing.assert_array_equal(allocation.bandwidth_share[lane], own.bandwidth_share)
-            np.testing.assert_array_equal(encoded[lane], scalar.encode_action(own))
+        for env_index, scalar in enumerate(scalars):
+            own = scalar.decode_action(actions[env_index])
+            np.testing.assert_array_equal(allocation.draft_length[env_index], own.draft_length)
+            np.testing.assert_array_equal(allocation.bandwidth_share[env_index], own.bandwidth_share)
+            np.testing.assert_array_equal(encoded[env_index], scalar.encode_action(own))

@@ -57,7 +57,7 @@ def test_several_lengths_are_compared_at_once(problem):
 
 @pytest.mark.parametrize("scenario", ["mobile", "measured"])
 def test_all_drafts_arrive_at_once_in_the_simulator(scenario, start):
-    simulator = start(scenario, lanes=12)
+    simulator = start(scenario, num_envs=12)
     config = simulator.config
     for _ in range(5):
         view = simulator.true_view()

@@ -14,7 +14,7 @@ WINDOWS_S = ((0.02, 0.1), (0.1, 0.3))
 def test_expectation_and_spread_are_those_of_the_channel(start, speed_m_s, window_s):
     # Shadowing, which the prediction takes to stand still, is left out.
     channel = {"speeds_m_s": [speed_m_s], "shadowing_std_db": 0.0}
-    view = start("mobile", lanes=1500, channel=channel).true_view()
+    view = start("mobile", num_envs=1500, channel=channel).true_view()
     start_s, end_s = (np.full(view.observed_spectral_efficiency.shape, time_s) for time_s in window_s)
     expected = upload_rate(view, start_s, end_s)
     times_s = np.linspace(*window_s, 64)
@@ -30,7 +30,7 @@ def test_expectation_and_spread_are_those_of_the_channel(start, speed_m_s, windo
 
 
 def test_where_rates_are_known_they_are_what_is_expected(start):
-    view = start("paper", lanes=3).view()
+    view = start("paper", num_envs=3).view()
     assert view.csi == EXACT
     found = typical_upload_rate(view)
     np.testing.assert_array_equal(found.mean, view.observed_spectral_efficiency)
@@ -39,11 +39,11 @@ def test_where_rates_are_known_they_are_what_is_expected(start):
 
 
 def test_one_who_stands_still_is_found_as_observed_and_one_who_runs_at_the_mean(start):
-    still = start("mobile", lanes=50, channel={"speeds_m_s": [0.0]}).view()
+    still = start("mobile", num_envs=50, channel={"speeds_m_s": [0.0]}).view()
     found = typical_upload_rate(still)
     np.testing.assert_allclose(found.mean, still.observed_spectral_efficiency, rtol=1e-6)
     np.testing.assert_allclose(found.std, 0.0, atol=1e-6)
-    fast = start("mobile", lanes=50, channel={"speeds_m_s": [100.0]}).view()
+    fast = start("mobile", num_envs=50, channel={"speeds_m_s": [100.0]}).view()
     assert np.corrcoef(typical_upload_rate(fast).mean.ravel(), fast.long_term_spectral_efficiency.ravel())[0, 1] > 0.99
 
 

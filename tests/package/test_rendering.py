@@ -109,7 +109,7 @@ def test_a_new_episode_begins_with_no_round_played(mode):
 
 
 @every_mode
-def test_the_lanes_of_a_vector_environment_are_rendered_one_by_one(mode):
+def test_the_environments_of_a_vector_environment_are_rendered_one_by_one(mode):
     config = {"num_users": 3}
     envs = gym.make_vec(HETEROGENEOUS, 2, render_mode=mode, config=config)
     envs.reset(seed=4)
@@ -118,10 +118,10 @@ def test_the_lanes_of_a_vector_environment_are_rendered_one_by_one(mode):
     frames = envs.render()
     assert isinstance(frames, tuple)
     assert len(frames) == 2
-    for lane, frame in enumerate(frames):
+    for env_index, frame in enumerate(frames):
         env = make(mode, config=config)
-        env.reset(seed=4 + lane)
-        env.step(actions[lane])
+        env.reset(seed=4 + env_index)
+        env.step(actions[env_index])
         np.testing.assert_array_equal(frame, env.render())
 
 

@@ -76,7 +76,7 @@ def assert_distribution(tokens, alpha, length):
 @pytest.mark.parametrize("alpha", [0.0, 0.03, 0.4, 0.8582, 0.99, 1.0])
 def test_tokens_of_simulated_rounds_have_the_papers_distribution(alpha, start, equal_allocation):
     tasks = [{"name": "one", "acceptance_mean": alpha}]
-    simulator = start(lanes=20, requests={"tasks": tasks, "tokens_low": 3, "tokens_high": 40})
+    simulator = start(num_envs=20, requests={"tasks": tasks, "tokens_low": 3, "tokens_high": 40})
     length = np.arange(1, 21)
     tokens = np.stack([simulator.step(equal_allocation(simulator, length)).tokens for _ in range(100)])
     for user in (0, 4, 19):
@@ -126,7 +126,7 @@ def test_tasks_are_drawn_uniformly(model_pair, start):
 def test_request_lengths_are_uniform(start, equal_allocation):
     # Requests change when they have their tokens, one a round where everything is rejected.
     config = {"tasks": [{"name": "rejected", "acceptance_mean": 0.0}], "tokens_low": 3, "tokens_high": 8}
-    simulator = start(lanes=500, episode_rounds=8, requests=config)
+    simulator = start(num_envs=500, episode_rounds=8, requests=config)
     ended = np.zeros((500, 20), dtype=np.int64)
     for round_number in range(1, 9):
         simulator.step(equal_allocation(simulator, 2))
@@ -220,8 +220,8 @@ def test_drafting_latencies_are_uniform_around_their_mean(spread, model_pair, st
 def test_goodput_of_a_fixed_allocation_is_the_papers_formula(model_pair, start, random_allocation):
     # A channel that stands still: one coefficient a user for the whole episode.
     still = {"kind": "mobility", "speeds_m_s": [0.0], "shadowing_std_db": 0.0}
-    lanes, rounds = 10, 400
-    simulator = start("paper", model_pair, lanes, channel=still, episode_rounds=rounds)
+    num_envs, rounds = 10, 400
+    simulator = start("paper", model_pair, num_envs, channel=still, episode_rounds=rounds)
     allocation = random_allocation(simulator, np.random.default_rng(5))
     length, share = allocation
     view, config = simulator.view(), simulator.config
@@ -256,13 +256,13 @@ def test_goodput_of_a_fixed_allocation_is_the_papers_formula(model_pair, start, 
 
 
 def test_path_gains_are_uniform(start):
-    view = start("paper", lanes=500).view()
+    view = start("paper", num_envs=500).view()
     gain = signal_to_noise_ratio(view.long_term_spectral_efficiency) / view.config.channel.power_to_noise
     assert stats.kstest(gain.ravel(), stats.uniform(0.2, 0.3).cdf).pvalue > 1e-4
 
 
 def test_block_fading_is_exponential_and_independent_across_rounds(start, equal_allocation):
-    simulator = start("paper", lanes=500)
+    simulator = start("paper", num_envs=500)
     power = []
     for _ in range(3):
         view = simulator.view()
@@ -278,7 +278,7 @@ def test_block_fading_is_exponential_and_independent_across_rounds(start, equal_
 @pytest.fixture(scope="module")
 def moving(start):
     """The truth of many environments of 20 users with one path gain, and the speeds of the users."""
-    simulator = start("mobile", lanes=1500, channel={"path_gain_low": 0.3, "path_gain_high": 0.3})
+    simulator = start("mobile", num_envs=1500, channel={"path_gain_low": 0.3, "path_gain_high": 0.3})
     truth = simulator.true_view()
     channel = truth.config.channel
     return truth, truth.doppler_hz * 299_792_458.0 / channel.carrier_frequency_hz
@@ -302,7 +302,7 @@ def test_observed_fading_has_clarkes_autocorrelation(delay_s, moving):
 
 @pytest.mark.parametrize("delay_s", [2.0, 10.0, 40.0])
 def test_shadowing_has_its_spread_and_forgets_with_distance(delay_s, start):
-    simulator = start("mobile", lanes=1000, channel={"path_gain_low": 0.3, "path_gain_high": 0.3})
+    simulator = start("mobile", num_envs=1000, channel={"path_gain_low": 0.3, "path_gain_high": 0.3})
     config = simulator.config
 
     def shadowing_db():
@@ -338,7 +338,7 @@ def test_users_are_independent_of_each_other_and_of_their_speeds(moving):
 def test_channel_luck_and_drift_are_independent(scenario, start, equal_allocation):
     # One task with a spread that never sticks at 0 or 1, and the first round alone, so that all pairs are independent.
     tasks = [{"name": "mild", "acceptance_mean": 0.6, "acceptance_std": 0.15}]
-    simulator = start(scenario, lanes=1000, requests={"tasks": tasks, "tokens_low": 100})
+    simulator = start(scenario, num_envs=1000, requests={"tasks": tasks, "tokens_low": 100})
     before = simulator.true_view()
     used = before.spectral_efficiency_at_upload(np.full((1000, 20), 8))
     outcome = simulator.step(equal_allocation(simulator, 8))
@@ -365,4 +365,4 @@ def test_channel_luck_and_drift_are_independent(scenario, start, equal_allocatio
         for other in varying[1].values():
             assert_correlation(seen, other, 0.0)
             assert_correlation(np.roll(seen, 1, axis=1), other, 0.0)  # the neighbouring user
-            assert_correlation(np.roll(seen, 1, axis=0), other, 0.0)  # the neighbouring lane
+            assert_correlation(np.roll(seen, 1, axis=0), other, 0.0)  # the neighbouring environment

@@ -29,9 +29,9 @@ CONFIG = make_config("mobile", config={"num_users": 6})
 NETWORK = NetworkConfig.of("equivariant", 16, CONFIG)
 
 
-def seen(config: SystemConfig, lanes: int = 5, rounds: int = 3) -> RoundView:
-    simulator = Simulator(config, lanes)
-    simulator.reset([np.random.default_rng(lane) for lane in range(lanes)])
+def seen(config: SystemConfig, num_envs: int = 5, rounds: int = 3) -> RoundView:
+    simulator = Simulator(config, num_envs)
+    simulator.reset([np.random.default_rng(env_index) for env_index in range(num_envs)])
     controller = LearnedController("any", trained("equivariant", config).actor, "residual", config)
     for _ in range(rounds):
         simulator.step(controller.act(simulator.view()))
@@ -107,7 +107,7 @@ def test_memory_is_each_user_s_own_and_goes_through_a_sequence_as_it_goes_throug
     assert not torch.allclose(
         actions[2], actor.mean_action(rounds[2])[0], rtol=0.0, atol=1e-5
     )  # what was before matters
-    sequence = torch.stack(rounds, dim=1).flatten(0, 1)  # lane after lane
+    sequence = torch.stack(rounds, dim=1).flatten(0, 1)  # environment after environment
     together, after = actor.mean_action(sequence, actor.new_memory(len(rounds[0]), CONFIG.num_users))
     assert torch.allclose(together, torch.stack(actions, dim=1).flatten(0, 1), atol=1e-5)
     assert all(torch.allclose(ours, theirs, atol=1e-5) for ours, theirs in zip(after, memory, strict=True))
@@ -119,12 +119,12 @@ def test_a_controller_with_memory_forgets_when_episodes_begin_and_is_not_disturb
     first, again = (play(controller, config, range(3)) for _ in range(2))
     assert [episode.tokens for episode in first] == [episode.tokens for episode in again]
     controller.reset(3)
-    controller.act(seen(config, lanes=3))
+    controller.act(seen(config, num_envs=3))
     with pytest.raises(
         ValueError, match="'mine' remembers 3 environments and is shown 2; call reset where episodes begin"
     ):
-        controller.act(seen(config, lanes=2))
-    # Lanes in another order are timed in other rounds.
+        controller.act(seen(config, num_envs=2))
+    # Environments in another order are timed in other rounds.
     assert [episode.tokens for episode in play(controller, config, [2, 1, 0])][::-1] == [e.tokens for e in first]
 
 
@@ -230,7 +230,7 @@ def test_a_policy_says_where_the_system_does_not_fit() -> None:
 
 
 def test_a_controller_s_decision_is_explained_to_the_closed_form() -> None:
-    view = seen(make_config("mobile"), lanes=12)
+    view = seen(make_config("mobile"), num_envs=12)
     residual = make_action_codec("residual", view.config)
     for name in ("heterogeneous", "predictive"):
         decided = make_controller(name, "llama2").act(view)

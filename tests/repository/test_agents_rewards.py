@@ -19,16 +19,16 @@ from multispin_env.envs.rewards import time_price
 from multispin_env.optimal import average_round
 
 ID = "multispin_env/Heterogeneous-v0"
-LANES, USERS = 3, 4
+NUM_ENVS, USERS = 3, 4
 SMALL = {"num_users": USERS, "episode_rounds": 5}
 
 
 def vector_env(**options: object) -> Any:
-    return gym.make_vec(ID, num_envs=LANES, **{"scenario": "mobile", "config": SMALL, **options})
+    return gym.make_vec(ID, num_envs=NUM_ENVS, **{"scenario": "mobile", "config": SMALL, **options})
 
 
 def actions(rng: np.random.Generator) -> np.ndarray:
-    return rng.uniform(-1.0, 1.0, (LANES, 2 * USERS)).astype(np.float32)
+    return rng.uniform(-1.0, 1.0, (NUM_ENVS, 2 * USERS)).astype(np.float32)
 
 
 @pytest.mark.parametrize("scenario", ["requests", "mobile"])
@@ -61,7 +61,7 @@ def test_where_nothing_is_hidden_the_reward_is_tokens_less_the_price_of_seconds(
     decided = make_controller("heterogeneous", "llama2").act(view)
     average = average_round(env.config)
     tokens = expected_tokens(view.task_acceptance_mean, decided.draft_length).sum(axis=1)
-    rewards = long_run_reward(view, decided, np.full(LANES, 0.3))
+    rewards = long_run_reward(view, decided, np.full(NUM_ENVS, 0.3))
     wanted = (tokens - time_price(env.config) * 0.3) / (average.goodput * average.latency_s)
     assert np.allclose(rewards, wanted)
 
@@ -83,7 +83,7 @@ class TimidAction(ActionCodec):
 def test_a_registered_kind_of_action_is_the_one_that_is_trained_and_played(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ACTIONS, "timid", TimidAction)
     config = make_config("mobile", config=SMALL)
-    with closing(make_training_env(config, "timid", LANES)) as env:
+    with closing(make_training_env(config, "timid", NUM_ENVS)) as env:
         env.seed(0)
         env.reset()
         *_, infos = [env.step(actions(np.random.default_rng(0))) for _ in range(SMALL["episode_rounds"])][-1]
@@ -97,6 +97,6 @@ def test_a_registered_kind_of_action_is_the_one_that_is_trained_and_played(monke
 def test_kinds_of_action_that_networks_cannot_give_are_refused() -> None:
     config = make_config("mobile", config=SMALL)
     with pytest.raises(ValueError, match="action must be one of 'direct', 'lengths', 'residual', got 'mine'"):
-        make_training_env(config, "mine", LANES)
+        make_training_env(config, "mine", NUM_ENVS)
     with pytest.raises(ValueError, match=r"with 2 numbers a user, .* got 'lengths' with 4 numbers"):
-        make_training_env(config, "lengths", LANES)
+        make_training_env(config, "lengths", NUM_ENVS)

@@ -25,11 +25,11 @@ from multispin_env.optimal import RoundProblem, solve_heterogeneous
 from multispin_env.optimal.rate_path import RatePath, equalize_on_path
 
 
-def simulator(config: SystemConfig, lanes: int, rounds: int = 0) -> Simulator:
+def simulator(config: SystemConfig, num_envs: int, rounds: int = 0) -> Simulator:
     """A simulator some rounds into its episodes, under fixed lengths."""
-    simulator = Simulator(config, lanes)
-    simulator.reset([np.random.default_rng(lane) for lane in range(lanes)])
-    shape = (lanes, config.num_users)
+    simulator = Simulator(config, num_envs)
+    simulator.reset([np.random.default_rng(env_index) for env_index in range(num_envs)])
+    shape = (num_envs, config.num_users)
     for _ in range(rounds):
         simulator.step(Allocation(np.full(shape, 8), np.full(shape, 1.0 / config.num_users)))
     return simulator
@@ -50,7 +50,7 @@ def test_every_controller_plays_every_scenario_through_the_environment(name: str
     assert np.all(info["goodput"] > 0)
 
 
-def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
+def test_a_decision_for_one_environment_does_not_depend_on_the_others() -> None:
     view = simulator(make_config("mobile"), 5, rounds=4).true_view()
     for name in CONTROLLERS:
         controller = make_controller(name, "llama2")
@@ -62,8 +62,8 @@ def test_a_decision_for_one_lane_does_not_depend_on_the_others() -> None:
 @pytest.mark.parametrize("tokens", [{}, {"verification_per_token_s": 0.05, "verification_free_tokens": 7}])
 def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares(tokens: dict[str, float]) -> None:
     rng = np.random.default_rng(5)
-    lanes, users, longest = 60, 3, 5
-    shape = (lanes, users)
+    num_envs, users, longest = 60, 3, 5
+    shape = (num_envs, users)
     problem = RoundProblem(
         drafting_latency_s=rng.uniform(0.001, 0.1, shape),
         spectral_efficiency=rng.uniform(0.1, 10.0, shape),
@@ -78,7 +78,7 @@ def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares(tokens: dict[
     found = expected_goodput(problem, Allocation(best_lengths(problem, shares), shares))
     every = np.array(list(itertools.product(range(1, longest + 1), repeat=users)))
     exhaustive = np.max(
-        [expected_goodput(problem, Allocation(np.tile(row, (lanes, 1)), shares)) for row in every], axis=0
+        [expected_goodput(problem, Allocation(np.tile(row, (num_envs, 1)), shares)) for row in every], axis=0
     )
     assert np.allclose(found, exhaustive, rtol=1e-12)
 

@@ -18,7 +18,7 @@ from multispin_env.config import ConfigError
 from multispin_env.evaluation.rollout import play
 from multispin_env.integrations.sb3 import make_sb3_vec_env
 from multispin_env.speculative.decoding import Step
-from multispin_env.speculative.live import EncodedPrompt, LaneTexts, load_pair_and_prompts
+from multispin_env.speculative.live import EncodedPrompt, EnvironmentTexts, load_pair_and_prompts
 from multispin_env.speculative.models import TINY
 from multispin_env.speculative.prompts import read_prompts
 
@@ -50,14 +50,14 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(one, other)
 
 
-def started(lanes=1, seed=0, **config):
-    simulator = Simulator(make_config("live", config=SMALL).updated(config), lanes)
-    simulator.reset([np.random.default_rng(seed + lane) for lane in range(lanes)])
+def started(num_envs=1, seed=0, **config):
+    simulator = Simulator(make_config("live", config=SMALL).updated(config), num_envs)
+    simulator.reset([np.random.default_rng(seed + env_index) for env_index in range(num_envs)])
     return simulator
 
 
 def played(simulator, lengths):
-    """Passages and tokens of rounds with these draft lengths, (rounds, users), of one lane."""
+    """Passages and tokens of rounds with these draft lengths, (rounds, users), of one environment."""
     users = simulator.config.num_users
     for length in lengths:
         outcome = simulator.step(equal_shares(length, users))
@@ -92,8 +92,8 @@ def test_twins_agree_and_a_seed_starts_the_same_episode_again():
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_a_lane_is_the_scalar_environment_with_its_seed(mode):
-    # Each lane has its own caches, so that not even the last digit of a probability differs.
+def test_an_environment_is_the_scalar_environment_with_its_seed(mode):
+    # Each environment has its own caches, so that not even the last digit of a probability differs.
     envs = gym.make_vec(HETEROGENEOUS, 3, **LIVE, autoreset_mode=mode)
     sync = gym.make_vec(
         HETEROGENEOUS,
@@ -233,7 +233,7 @@ def test_a_request_ends_where_the_context_does():
 
 
 def test_a_clairvoyant_knows_no_more_of_an_unwritten_text_than_its_task():
-    view = started(lanes=2).true_view()
+    view = started(num_envs=2).true_view()
     np.testing.assert_array_equal(view.acceptance_rate, view.task_acceptance_mean)
     assert {*np.unique(view.task_acceptance_mean)} <= {0.766, 0.748, 0.767}
 
@@ -295,11 +295,11 @@ def parts(rounds):
     names = {byte: chr(byte) for byte in printable} | {byte: chr(256 + place) for place, byte in enumerate(others)}
     numbers = pair.tokenizer.get_vocab()
     tokens = [tuple([numbers[names[byte]] for byte in part] for part in written) for written in rounds]
-    lane = LaneTexts(make_config("live").requests.live, 10**6, [(prompt, np.random.default_rng(0))])
-    lane._texts = [list(prompt.tokens)]
-    lane._decoder = Script(lane._texts, tokens)
+    env_index = EnvironmentTexts(make_config("live").requests.live, 10**6, [(prompt, np.random.default_rng(0))])
+    env_index._texts = [list(prompt.tokens)]
+    env_index._decoder = Script(env_index._texts, tokens)
     for _ in rounds:
-        ((_, passage),) = lane.round([4])
+        ((_, passage),) = env_index.round([4])
         yield (
             passage.text[: passage.accepted_start],
             passage.text[passage.accepted_start : passage.server_token_start],

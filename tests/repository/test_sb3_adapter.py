@@ -17,31 +17,31 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from multispin_env.integrations.sb3 import SB3VecEnv, make_sb3_vec_env
 
 ID = "multispin_env/Heterogeneous-v0"
-LANES = 5
+NUM_ENVS = 5
 
 
 def test_trajectories_equal_those_of_a_dummy_vec_env(world: dict[str, str]) -> None:
     kwargs = {**world, "config": {"num_users": 3, "episode_rounds": 7}}
-    ours = make_sb3_vec_env(ID, LANES, **kwargs)
-    theirs = DummyVecEnv([lambda: gym.make(ID, **kwargs)] * LANES)
+    ours = make_sb3_vec_env(ID, NUM_ENVS, **kwargs)
+    theirs = DummyVecEnv([lambda: gym.make(ID, **kwargs)] * NUM_ENVS)
     ours.seed(11)
     theirs.seed(11)
     assert np.array_equal(ours.reset(), theirs.reset())
     rng = np.random.default_rng(0)
     ends = 0
     for _ in range(25):
-        actions = rng.uniform(-1, 1, (LANES, *ours.action_space.shape)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (NUM_ENVS, *ours.action_space.shape)).astype(np.float32)
         (obs, rewards, dones, infos), (obs_2, rewards_2, dones_2, infos_2) = ours.step(actions), theirs.step(actions)
         assert np.array_equal(obs, obs_2)
         assert np.array_equal(rewards, rewards_2)
         assert np.array_equal(dones, dones_2)
-        for lane in np.flatnonzero(dones):
+        for env_index in np.flatnonzero(dones):
             ends += 1
-            assert infos[lane].keys() == infos_2[lane].keys()
-            for name, value in infos_2[lane].items():
-                assert np.array_equal(infos[lane][name], value), name
-        assert all(not infos[lane] for lane in np.flatnonzero(~dones))
-    assert ends == 3 * LANES
+            assert infos[env_index].keys() == infos_2[env_index].keys()
+            for name, value in infos_2[env_index].items():
+                assert np.array_equal(infos[env_index][name], value), name
+        assert all(not infos[env_index] for env_index in np.flatnonzero(~dones))
+    assert ends == 3 * NUM_ENVS
 
 
 def test_ppo_learns_through_it_and_the_monitor_sees_whole_episodes() -> None:
@@ -56,7 +56,7 @@ def test_refuses_an_environment_that_resets_in_the_next_step() -> None:
         SB3VecEnv(gym.make_vec(ID, num_envs=2))
 
 
-def test_lanes_cannot_be_told_apart() -> None:
+def test_environments_cannot_be_told_apart() -> None:
     env = make_sb3_vec_env(ID, 3)
     assert env.get_attr("num_envs", [0, 2]) == [3, 3]
     with pytest.raises(ValueError, match="all 3 environments"):

@@ -18,7 +18,7 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {
-        "LANES": (1, 1024),
+        "NUM_ENVS": (1, 1024),
         "SOLVER_USERS": (5, 20),
         "REFERENCE_USERS": (20,),
         "REFERENCE_ROUNDS": 2,

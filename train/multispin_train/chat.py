@@ -153,7 +153,7 @@ class Conversation:
         self.last: RoundOutcome | None = None
 
     def add(self, outcome: RoundOutcome) -> None:
-        """Goes on with a round of one lane that models wrote."""
+        """Goes on with a round of one environment that models wrote."""
         assert outcome.generation_states is not None
         lengths, gained = outcome.allocation.draft_length[0], outcome.tokens[0]
         states = outcome.generation_states[0]

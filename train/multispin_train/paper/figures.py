@@ -43,7 +43,7 @@ def draw_figure_3(path: Path) -> None:
 
 
 def homogeneous_goodput(problem: RoundProblem, length: np.integer) -> FloatArray:
-    """Expected goodput of a common length with Lemma 1's bandwidth (eq. 13), (lanes,)."""
+    """Expected goodput of a common length with Lemma 1's bandwidth (eq. 13), (num_envs,)."""
     latency_s, _ = equalize_bandwidth(problem, length)
     return goodput(expected_tokens(problem.acceptance_rate, length), latency_s, problem.verification_s(length))
 

@@ -60,9 +60,9 @@ def measure_all(output: Path, progress: Progress) -> list[Measurement]:
     drawn = [scenario for scenario in SCENARIOS if scenario not in ("trace", "live")]
     jobs: list[Callable[[], Measurement | list[Measurement]]] = [
         *(
-            partial(environments.vector_environment, lanes, users, "mobile")
+            partial(environments.vector_environment, num_envs, users, "mobile")
             for users in environments.USERS
-            for lanes in environments.LANES
+            for num_envs in environments.NUM_ENVS
         ),
         *(partial(environments.vector_environment, 1024, 20, scenario) for scenario in drawn if scenario != "mobile"),
         partial(environments.random_number_floor, 1024, 20),

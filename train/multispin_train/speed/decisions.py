@@ -29,7 +29,7 @@ REFERENCES = ("SLSQP", "SLSQP with derivatives", "Algorithm 1, 100 x 100")
 
 
 def decision_problem(rounds: int, users: int) -> RoundProblem:
-    """Independent rounds of `paper`, one a lane, with the band and the server scaled to the number of users."""
+    """Independent rounds of `paper`, one a environment, with the band and the server scaled to the number of users."""
     config = make_config("paper")
     scale = users / config.num_users
     config = config.updated(

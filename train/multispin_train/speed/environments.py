@@ -17,28 +17,28 @@ from multispin_env.core.streams import RoundDraws, Streams
 from multispin_train.speed import timing
 from multispin_train.speed.timing import Measurement, measure
 
-LANES = (1, 16, 256, 1024, 4096)
+NUM_ENVS = (1, 16, 256, 1024, 4096)
 USERS = (5, 20, 100)
-TRAINING_LANES = (16, 256)
+TRAINING_NUM_ENVS = (16, 256)
 TRAINING_STEPS = 64
 ENV_ID = "multispin_env/Heterogeneous-v0"
 
 
-def vector_environment(lanes: int, users: int, scenario: str) -> Measurement:
+def vector_environment(num_envs: int, users: int, scenario: str) -> Measurement:
     """User-steps of ``gym.make_vec`` with random actions, episodes' resets included."""
-    env = gym.make_vec(ENV_ID, num_envs=lanes, scenario=scenario, config={"num_users": users})
+    env = gym.make_vec(ENV_ID, num_envs=num_envs, scenario=scenario, config={"num_users": users})
     env.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
-    name = f"make_vec, {scenario}, {lanes} lanes, K = {users}"
-    return measure("environment", name, "user-steps/s", lanes * users, lambda: env.step(actions))
+    name = f"make_vec, {scenario}, {num_envs} num_envs, K = {users}"
+    return measure("environment", name, "user-steps/s", num_envs * users, lambda: env.step(actions))
 
 
-def random_number_floor(lanes: int, users: int) -> Measurement:
+def random_number_floor(num_envs: int, users: int) -> Measurement:
     """The same for drawing the random numbers that block fading needs, and nothing else."""
     draws = RoundDraws(np.random.Generator.standard_exponential, 1, users, timing.EPISODE_CALLS)
-    draws.reset(Streams([np.random.default_rng(lane) for lane in range(lanes)]).generators("fading"))
-    name = f"floor: random numbers of block fading, {lanes} lanes, K = {users}"
-    return measure("environment", name, "user-steps/s", lanes * users, draws.next)
+    draws.reset(Streams([np.random.default_rng(env_index) for env_index in range(num_envs)]).generators("fading"))
+    name = f"floor: random numbers of block fading, {num_envs} num_envs, K = {users}"
+    return measure("environment", name, "user-steps/s", num_envs * users, draws.next)
 
 
 def scalar_environment(scenario: str) -> Measurement:
@@ -55,7 +55,7 @@ def scalar_environment(scenario: str) -> Measurement:
 
 
 def cart_pole() -> list[Measurement]:
-    """Gymnasium's own CartPole, scalar and 1024 lanes, as a familiar yardstick."""
+    """Gymnasium's own CartPole, scalar and 1024 environments, as a familiar yardstick."""
     scalar = gym.make("CartPole-v1")
     scalar.reset(seed=0)
 
@@ -69,7 +69,9 @@ def cart_pole() -> list[Measurement]:
     actions = np.zeros(1024, dtype=np.int64)
     return [
         measure("environment", "yardstick: CartPole-v1, gym.make", "steps/s", 1, step),
-        measure("environment", "yardstick: CartPole-v1, 1024 lanes", "steps/s", 1024, lambda: vector.step(actions)),
+        measure(
+            "environment", "yardstick: CartPole-v1, 1024 environments", "steps/s", 1024, lambda: vector.step(actions)
+        ),
     ]
 
 
@@ -104,8 +106,8 @@ def training() -> list[Measurement]:
     from multispin_env.integrations.sb3 import make_sb3_vec_env
 
     measurements = []
-    for lanes in TRAINING_LANES:
-        env = make_sb3_vec_env(ENV_ID, lanes, scenario="mobile")
+    for num_envs in TRAINING_NUM_ENVS:
+        env = make_sb3_vec_env(ENV_ID, num_envs, scenario="mobile")
         spent = dict.fromkeys(("environment", "update"), 0.0)
 
         def timed(function: Callable[..., Any], key: str, spent: dict[str, float] = spent) -> Callable[..., Any]:
@@ -117,7 +119,7 @@ def training() -> list[Measurement]:
 
             return call
 
-        frames = lanes * TRAINING_STEPS
+        frames = num_envs * TRAINING_STEPS
         model = PPO("MlpPolicy", env, n_steps=TRAINING_STEPS, batch_size=frames // 4, n_epochs=4, device="cpu", seed=0)
         model.learn(frames)  # the first iteration sets things up
         env.step_wait = timed(env.step_wait, "environment")  # type: ignore[method-assign]
@@ -133,7 +135,7 @@ def training() -> list[Measurement]:
             f"environment {shares['environment']:.0%}, update {shares['update']:.0%}, "
             f"policy and the rest {1.0 - sum(shares.values()):.0%}"
         )
-        name = f"PPO, mobile, {lanes} lanes, K = 20"
+        name = f"PPO, mobile, {num_envs} num_envs, K = 20"
         measurements.append(
             Measurement("training", name, float(np.median(rates)), min(rates), max(rates), "frames/s", remark)
         )
@@ -141,7 +143,7 @@ def training() -> list[Measurement]:
 
 
 def memory() -> list[Measurement]:
-    """Memory that 4096 lanes of 20 users add to a process, at its peak over an episode's first rounds (Linux)."""
+    """Memory that 4096 environments of 20 users add to a process, at its peak over the first rounds (Linux)."""
     if not Path("/proc/self/status").exists():
         return []
     code = (
@@ -156,5 +158,5 @@ def memory() -> list[Measurement]:
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     megabytes = float(run.stdout)
     return [
-        Measurement("memory", "peak of make_vec, mobile, 4096 lanes, K = 20", megabytes, megabytes, megabytes, "MB")
+        Measurement("memory", "peak of make_vec, mobile, 4096 num_envs, K = 20", megabytes, megabytes, megabytes, "MB")
     ]

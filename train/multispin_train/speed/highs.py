@@ -23,19 +23,19 @@ def solve_highs(problem: RoundProblem, seconds_per_round: float) -> tuple[IntArr
     makes tau the best goodput so far, until that is the maximum.
 
     Args:
-        problem: A batch of rounds, (lanes, users), with the goodput as objective.
+        problem: A batch of rounds, (num_envs, users), with the goodput as objective.
         seconds_per_round: When to stop and take the best lengths so far.
 
     Returns:
-        The lengths, (lanes, users), and their goodput, (lanes,).
+        The lengths, (num_envs, users), and their goodput, (num_envs,).
     """
     lengths = solve_homogeneous(problem).allocation.draft_length.copy()
-    for lane, start in enumerate(lengths):
-        lengths[lane] = _solve_round(
-            problem.full_band_upload_s[lane],
-            problem.drafting_latency_s[lane],
-            problem.acceptance_rate[lane],
-            float(np.asarray(problem.verification_latency_s)[lane]),
+    for env_index, start in enumerate(lengths):
+        lengths[env_index] = _solve_round(
+            problem.full_band_upload_s[env_index],
+            problem.drafting_latency_s[env_index],
+            problem.acceptance_rate[env_index],
+            float(np.asarray(problem.verification_latency_s)[env_index]),
             problem.max_draft_length,
             start,
             time.monotonic() + seconds_per_round,

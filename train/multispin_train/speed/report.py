@@ -18,9 +18,9 @@ def ratios(measurements: Sequence[Measurement]) -> list[tuple[str, float]]:
     rate = {measurement.name: measurement.rate for measurement in measurements}
     pairs = [
         (
-            "time of a step of paper (1024 lanes, K = 20) over drawing its random numbers",
-            "floor: random numbers of block fading, 1024 lanes, K = 20",
-            "make_vec, paper, 1024 lanes, K = 20",
+            "time of a step of paper (1024 num_envs, K = 20) over drawing its random numbers",
+            "floor: random numbers of block fading, 1024 num_envs, K = 20",
+            "make_vec, paper, 1024 num_envs, K = 20",
         ),
         *(
             (
@@ -64,11 +64,11 @@ def draw_speed(path: Path, measurements: Sequence[Measurement]) -> None:
     rate = {measurement.name: measurement.rate for measurement in measurements}
     figure, (environment, solving) = new_figure(9.0, 4.6, columns=2)
     for users, colour in zip(environments.USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
-        values = [rate[f"make_vec, mobile, {lanes} lanes, K = {users}"] for lanes in environments.LANES]
-        environment.loglog(environments.LANES, values, "o-", color=colour, label=f"mobile, K = {users}")
-    floor = rate["floor: random numbers of block fading, 1024 lanes, K = 20"]
+        values = [rate[f"make_vec, mobile, {num_envs} num_envs, K = {users}"] for num_envs in environments.NUM_ENVS]
+        environment.loglog(environments.NUM_ENVS, values, "o-", color=colour, label=f"mobile, K = {users}")
+    floor = rate["floor: random numbers of block fading, 1024 num_envs, K = 20"]
     environment.axhline(floor, color="black", linestyle=":", label="random numbers of block fading alone")
-    environment.set_xlabel("lanes")
+    environment.set_xlabel("environments")
     environment.set_ylabel("user-steps per second")
     environment.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
     for rounds, marker in zip(decisions.SOLVER_BATCHES, ("s", "o"), strict=True):

@@ -16,23 +16,23 @@ def solve_slsqp(problem: RoundProblem, *, derivatives: bool) -> tuple[IntArray, 
     ``sum_k q_k L_k / (phi - L_k T_k) <= 1``. It starts at the homogeneous optimum.
 
     Args:
-        problem: A batch of rounds, (lanes, users), with acceptance in (0, 1).
+        problem: A batch of rounds, (num_envs, users), with acceptance in (0, 1).
         derivatives: Whether they are given in closed form, or left to SciPy's finite differences.
 
     Returns:
-        The rounded lengths, (lanes, users), and their goodput with equalised bandwidth, (lanes,).
+        The rounded lengths, (num_envs, users), and their goodput with equalised bandwidth, (num_envs,).
     """
     start = solve_homogeneous(problem).allocation.draft_length.astype(np.float64)
     start_s, _ = equalize_bandwidth(problem, start)
     lengths = np.empty_like(start)
-    for lane in range(len(lengths)):
-        lengths[lane] = _solve_round(
-            problem.full_band_upload_s[lane],
-            problem.drafting_latency_s[lane],
-            problem.acceptance_rate[lane],
-            float(np.asarray(problem.verification_latency_s)[lane]),
+    for env_index in range(len(lengths)):
+        lengths[env_index] = _solve_round(
+            problem.full_band_upload_s[env_index],
+            problem.drafting_latency_s[env_index],
+            problem.acceptance_rate[env_index],
+            float(np.asarray(problem.verification_latency_s)[env_index]),
             problem.max_draft_length,
-            np.append(start[lane], start_s[lane]),
+            np.append(start[env_index], start_s[env_index]),
             derivatives,
         )
     rounded = np.clip(np.rint(lengths), 1, problem.max_draft_length).astype(np.int64)

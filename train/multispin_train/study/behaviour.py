@@ -17,7 +17,7 @@ from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.evaluation.plots import new_figure, save
 
 FIRST_SEED = 950_000
-LANES = 24
+NUM_ENVS = 24
 ROUNDS = 40
 _BINS = 8
 
@@ -43,10 +43,10 @@ class Decisions:
 
 def observe(controller: Controller, config: SystemConfig) -> Decisions:
     """A player's decisions in worlds of its own making."""
-    env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=LANES, config=config.to_dict()).unwrapped
+    env = gym.make_vec("multispin_env/Heterogeneous-v0", num_envs=NUM_ENVS, config=config.to_dict()).unwrapped
     assert isinstance(env, MultiSpinVectorEnv)
     env.reset(seed=FIRST_SEED)
-    controller.reset(LANES)
+    controller.reset(NUM_ENVS)
     cool_s = env.round_view().drafting_latency_s
     columns: list[tuple[FloatArray, ...]] = []
     for _ in range(ROUNDS):
