@@ -28,7 +28,10 @@ Samples = TypeVar("Samples", NDArray[np.float32], NDArray[np.complex64])
 LENGTH_BITS = 18
 _LENGTH = 1 << LENGTH_BITS
 _SUBSAMPLE_BITS = 32 - LENGTH_BITS
-_SUBSAMPLE_MASK = np.uint32((1 << _SUBSAMPLE_BITS) - 1)
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_SHIFT = np.array(_SUBSAMPLE_BITS, dtype=np.uint32)
+_SUBSAMPLE_MASK = np.array((1 << _SUBSAMPLE_BITS) - 1, dtype=np.uint32)
+_SAMPLES_PER_PLACE = np.array(2.0**-_SUBSAMPLE_BITS, dtype=np.float32)
 
 _FADING_SAMPLES = 16
 _GAUSS_MARKOV_SAMPLES = 32
@@ -55,12 +58,12 @@ class Record(Generic[Samples]):
 
     def at(self, place: PlaceArray) -> Samples:
         """The function at places, any shape."""
-        index = (place >> _SUBSAMPLE_BITS).astype(np.intp)
+        index = (place >> _SHIFT).astype(np.intp)
         below = self.samples.take(index, mode="wrap")  # faster than NumPy's default, which looks for wrong indices
         value = self.samples[1:].take(index, mode="wrap")
         value -= below
         part = (place & _SUBSAMPLE_MASK).astype(np.float32)
-        part *= np.float32(2.0**-_SUBSAMPLE_BITS)
+        part *= _SAMPLES_PER_PLACE
         value *= part
         value += below
         return value

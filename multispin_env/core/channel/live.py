@@ -26,7 +26,7 @@ _GROWTH = 13.0 / 12.0
 
 # Many users do their first cell and then a group at a time, a part of them together, in the processor's cache; few
 # users do more cells at once, for fewer calls of NumPy.
-_USERS_TOGETHER = 32768
+_USERS_TOGETHER = 8192
 _CELLS_TOGETHER = 8192
 _MOST_CELLS_AT_ONCE = 32
 _MOST_TO_SEND = 1e30

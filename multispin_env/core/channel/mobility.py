@@ -60,7 +60,7 @@ class MobilityChannel(Channel):
     def begin_round(self, time_s: FloatArray) -> None:
         """See :class:`Channel`."""
         long_term, power = self._paths.snr_at(np.repeat(time_s[:, 0], self._num_users))
-        snr = np.stack([long_term * power, long_term * np.float32(self._config.receive_antennas)])
+        snr = np.concatenate([long_term * power, long_term * np.float32(self._config.receive_antennas)])
         rates = efficiency(snr).astype(np.float64).reshape(2, *self._shape)
         self.observed_spectral_efficiency, self.long_term_spectral_efficiency = rates
 
