@@ -1,8 +1,11 @@
 """The channels: what of them is observed, that they are functions of time, and how long uploads take."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from multispin_env import make_config
 from multispin_env.config import BlockChannelConfig, MobilityChannelConfig
 from multispin_env.core import EXACT, OUTDATED
 from multispin_env.core.channel import make_channel
@@ -161,12 +164,13 @@ def test_antennas_add_their_powers():
 
 def finely(channel, start_s, bits_per_hz):
     """Duration of uploads by cells of a 30th of a Doppler period, and of a 100th of the nominal upload."""
+    every = np.arange(len(start_s))
     nominal_s = bits_per_hz / channel.long_term_spectral_efficiency
     cell_s = np.minimum(1.0 / np.maximum(30.0 * channel.doppler_hz, 1e-9), nominal_s / 100.0)
     cell_s = np.maximum(cell_s, nominal_s / 1000.0)
     left, time_s, duration_s = bits_per_hz.copy(), start_s.copy(), np.zeros_like(start_s)
     while np.any(left > 0.0):
-        rate = channel.spectral_efficiency_at(time_s + 0.5 * cell_s, EVERY)
+        rate = channel.spectral_efficiency_at(time_s + 0.5 * cell_s, every)
         used_s = np.minimum(left / rate, cell_s)
         left = np.where(used_s < cell_s, 0.0, left - rate * used_s)
         duration_s += used_s
@@ -188,6 +192,28 @@ def test_uploads_end_when_their_integral_is_what_they_have_to_send(speed):
     # Rounds of 20 users, which last as long as the slowest takes, and .5 s for drafting and verification.
     rounds_s, expected_s = (np.sum(0.5 + np.max(one.reshape(-1, 20), axis=1)) for one in (upload_s, expected_s))
     assert rounds_s == pytest.approx(expected_s, rel=0.01)
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.01, 0.1, 1.4, 10.0])
+def test_the_goodput_of_rounds_is_that_of_a_fine_integration(speed):
+    num_envs, num_users, rounds, bits, bandwidth_hz = 40, 20, 10, 2.5e5, 10e6
+    config = make_config("mobile", "llama2").channel
+    channel = make_channel(dataclasses.replace(config, speeds_m_s=(speed,)), num_users, rounds)
+    channel.reset(Streams([np.random.default_rng(number) for number in range(num_envs)]))
+    rng, total_s = np.random.default_rng(0), np.zeros(2)
+    for number in range(rounds):
+        channel.begin_round(np.full((num_envs, 1), 0.7 * number))
+        # The band split by the rates observed, a little off, with a floor so that none starves,
+        # after .1 to .2 s of drafting; .28 s for verification.
+        rate = np.maximum(channel.observed_spectral_efficiency, 0.15)
+        weight = rng.uniform(0.7, 1.4, rate.shape) / rate
+        band_hz = bandwidth_hz * weight / weight.sum(axis=1, keepdims=True)
+        drafting_s = rng.uniform(0.1, 0.2, rate.shape)
+        start_s, own_bits = 0.7 * number + drafting_s, np.full(rate.shape, bits)
+        uploads_s = channel.upload_s(start_s, own_bits, band_hz), finely(channel, start_s, own_bits / band_hz)
+        total_s += [np.sum(0.28 + np.max(drafting_s + upload_s, axis=1)) for upload_s in uploads_s]
+    # As many tokens in so much time.
+    assert total_s[0] == pytest.approx(total_s[1], rel=0.01)
 
 
 def test_an_upload_does_not_depend_on_those_beside_it():
