@@ -11,12 +11,12 @@ from multispin_env.core.channel.paths import STEPS_PER_CELL, Paths, Walk
 from multispin_env.core.equations import LN_2, FloatArray
 from multispin_env.core.records import Float32Array, PlaceArray
 
-# The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before. But with T
-# what it would take then or at the long-term rate, whichever is less, T has so many times the root of x cells at least
-# where it lasts x Doppler periods; and of the time in which shadowing decorrelates a cell is this part at most.
-# (Measured in `mobile`, llama2, 64 environments, rounds of zero and of random actions, against steps of .5 ms, at 0, .01,
-# .1, 1.4 and 10 m/s: total goodput 0, .2, .03, .02 and .2 % off, single uploads 0, .5, .6, 1.6 and 4.3 % in the mean
-# square. At 10 m/s an upload of a minute or two, of a user who starves, is up to 7 % off.)
+# The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before. But with
+# T what it would take then or at the long-term rate, whichever is less, T has so many times the root of x cells at
+# least where it lasts x Doppler periods; and of the time in which shadowing decorrelates a cell is this part at most.
+# (Measured in `mobile`, llama2, 64 environments, rounds of zero and of random actions, against steps of .5 ms, at 0,
+# .01, .1, 1.4 and 10 m/s: total goodput 0, .2, .03, .02 and .2 % off, single uploads 0, .5, .6, 1.6 and 4.3 % in the
+# mean square. At 10 m/s an upload of a minute or two, of a user who starves, is up to 7 % off.)
 _FIRST_CELL = 1.2
 _CELLS_PER_ROOT_OF_PERIODS = 6.0
 _CELLS_OF_SHADOWING = 64.0

@@ -42,9 +42,10 @@ class Paths(NamedTuple):
         Args:
             time_s: (..., users).
         """
-        moves = zip(self.rate, self.place, strict=True)
-        shadowing, *fading = (places_passed(time_s, rate) + place for rate, place in moves)
-        return _shadowed(self.snr, self.shadowing_scale, shadowing), _power(fading)
+        place = places_passed(time_s[..., np.newaxis, :], self.rate)
+        place += self.place
+        fading = (place[..., antenna, :] for antenna in range(1, len(self.place)))
+        return _shadowed(self.snr, self.shadowing_scale, place[..., 0, :]), _power(fading)
 
     def walk(self, start_s: FloatArray, cell_s: FloatArray) -> Walk:
         """The same channels in cells of time.

@@ -16,6 +16,7 @@ WINDOW = 32
 _ROWS_TOGETHER = 512
 # Luck is one of 2^31 equally likely integers, two of them from a number of the generator.
 _LUCK_BITS = 31
+_SPARE_BITS = np.array(32 - _LUCK_BITS, dtype=np.uint32)
 _PAIRS = np.arange(WINDOW // 2)
 # A run that no text is long enough for.
 _LONGEST_RUN = 2.0**40
@@ -118,7 +119,7 @@ class WindowedOutcomes(Outcomes):
             some = slice(first, first + _ROWS_TOGETHER)
             pairs = (WINDOW // 2) * number[some, np.newaxis] + _PAIRS
             luck = splitmix64(self._luck[rows[some], np.newaxis], pairs.view(np.uint64)).view(np.uint32)
-            luck >>= np.uint32(32 - _LUCK_BITS)
+            luck >>= _SPARE_BITS
             rejected = luck >= self._limits(rows[some], number[some])
             bits = np.packbits(rejected, axis=1, bitorder="little").view("<u4")[:, 0]
             self._rejected[rows[some]] = bits.astype(np.int64) | (-1 << WINDOW)

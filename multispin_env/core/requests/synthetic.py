@@ -76,7 +76,7 @@ class SyntheticRequests(PositionalRequests):
             return self._rates[self._lasting].reshape(-1, self._num_users)
         rows = np.arange(len(self._position))
         position = self._position[:, np.newaxis] + np.arange(HORIZON)
-        rates = self._rates[self._grid_points(rows[:, np.newaxis], position // WINDOW, self._within[position % WINDOW])]
+        rates = self._rates[self._grid_points(rows[:, np.newaxis], position // WINDOW, position % WINDOW)]
         return equivalent_rate(np.sum(np.cumprod(rates, axis=1), axis=1)).reshape(-1, self._num_users)
 
     def _draw_prompts(self, streams: Streams) -> Outcomes:
@@ -104,10 +104,10 @@ class SyntheticRequests(PositionalRequests):
         return requests.tokens_low + tokens.astype(np.int64)
 
     def _window_limits(self, rows: IntArray, number: IntArray) -> NDArray[np.uint32]:
-        return self._limits.take(self._grid_points(rows[:, np.newaxis], number[:, np.newaxis], self._within))
+        return self._limits.take(self._grid_points(rows[:, np.newaxis], number[:, np.newaxis], np.arange(WINDOW)))
 
     def _grid_points(self, rows: IntArray, number: IntArray, within: IntArray) -> IntArray:
-        """Where the acceptances of positions, so many samples from where a window begins, stand in the tables."""
-        place = (self._place[rows] + self._per_window * number) + within
+        """Where the acceptances of positions, so many in the window of a number, stand in the tables."""
+        place = (self._place[rows] + self._per_window * number) + self._within[within]
         place &= (1 << LENGTH_BITS) - 1
         return self._drift.take(place) + self._lasting[rows]
