@@ -27,7 +27,8 @@ from multispin_env.optimal import (
     solve_heterogeneous,
 )
 
-# Goodput by samples a user is in docs/controllers.md: more than these bring nothing that was measurable.
+# In `mobile` / llama2 8, 32 and 128 samples have -1.8, +.6 and +1.2 % (standard error .3 to .4) over `predictive`,
+# at 11, 22 and 79 ms a decision (8 episodes of 60 rounds).
 SAMPLES = 32
 # Sampled futures reach so many times the latency of the start.
 _REACH = 4.0
