@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -124,10 +126,10 @@ class Plan(NamedTuple):
         )
 
 
-def planned(rounds: Rounds, start: Allocation) -> Plan:
-    """The best plan found from a start."""
-    plan = _with_better_shares(rounds, Plan.of(rounds, *start), _FIRST_STEPS)
-    plan = _with_better_lengths(rounds, plan)
+def planned(rounds: Rounds, starts: Sequence[Allocation]) -> Plan:
+    """The best plan found from the start that is best once its shares are."""
+    plans = (_with_better_shares(rounds, Plan.of(rounds, *start), _FIRST_STEPS) for start in starts)
+    plan = _with_better_lengths(rounds, reduce(Plan.or_better, plans))
     return _with_better_shares(rounds, plan, _FIRST_STEPS)
 
 
