@@ -127,9 +127,13 @@ class Plan(NamedTuple):
 
 
 def planned(rounds: Rounds, starts: Sequence[Allocation]) -> Plan:
-    """The best plan found from the start that is best once its shares are."""
-    plans = (_with_better_shares(rounds, Plan.of(rounds, *start), _FIRST_STEPS) for start in starts)
-    plan = _with_better_lengths(rounds, reduce(Plan.or_better, plans))
+    """The best of the plans found from some starts."""
+    return reduce(Plan.or_better, (_improved(rounds, Plan.of(rounds, *start)) for start in starts))
+
+
+def _improved(rounds: Rounds, plan: Plan) -> Plan:
+    plan = _with_better_shares(rounds, plan, _FIRST_STEPS)
+    plan = _with_better_lengths(rounds, plan)
     return _with_better_shares(rounds, plan, _FIRST_STEPS)
 
 
