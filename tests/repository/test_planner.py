@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from multispin_baselines import make_controller
 from multispin_baselines.beliefs import acceptance_belief
-from multispin_baselines.planner import LongRun, Stochastic
+from multispin_baselines.planner import Course, LongRun, Stochastic
 from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
@@ -44,8 +44,8 @@ def test_the_expected_maximum_is_that_over_all_combinations_of_samples() -> None
     "channel", [{}, {"receive_antennas": 4}, {"doppler_known": False}, {"shadowing_std_db": 0.0}], ids=str
 )
 def test_futures_are_as_the_channel_goes_on(channel: dict[str, object]) -> None:
-    view = simulator(make_config("mobile", config={"channel": channel}), 40).true_view()
-    futures = Futures.sampled(view, 256, np.full((40, 1), 1.0))
+    view = simulator(make_config("mobile", config={"channel": channel}), 120).true_view()
+    futures = Futures.sampled(view, 64, np.full((120, 1), 1.0))
     for cell in (4, 40, 120):
         now = view.spectral_efficiency_at(view.time_s + (cell + 0.5) / 128)
         # Of independent users the squared error is the variance and no more, if mean and spread are right.
@@ -138,8 +138,8 @@ def test_with_drift_the_belief_is_better_than_the_conjugate_posterior_and_than_n
     assert ours < 0.85 * min(plain, prior)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.9])
-def test_progress_is_the_rounds_that_drafts_save(share: float) -> None:
+@pytest.mark.parametrize(("share", "tolerance"), [(0.0, 0.03), (0.9, 0.13)])
+def test_progress_is_the_rounds_that_drafts_save(share: float, tolerance: float) -> None:
     """Rounds of three tokens until a text has some forty more, the first of them of nine tokens or of three."""
     text = {"tokens_low": 400, "tokens_high": 400, "drift_share": share, "drift_correlation_tokens": 5.0}
     config = make_config("requests", config={"requests": text})
@@ -166,9 +166,10 @@ def test_progress_is_the_rounds_that_drafts_save(share: float) -> None:
     for task in np.unique(view.task_acceptance_mean):
         assert np.ptp(progress[view.task_acceptance_mean == task][:, 3]) < 1e-6
     saved = progress[..., 9] / progress[..., 3] - 1.0
-    error = needed[0] - needed[1] - saved
-    assert abs(error.mean()) < 4.0 * error.std() / np.sqrt(error.size) + 0.05 * saved.mean()
-    assert np.corrcoef(needed[0] - needed[1], saved)[0, 1] > 0.2
+    found = needed[0] - needed[1]
+    for some in (saved < np.median(saved), saved >= np.median(saved)):
+        deviation = 4.0 * found[some].std() / np.sqrt(np.sum(some))
+        assert found[some].mean() == pytest.approx(saved[some].mean(), abs=deviation, rel=tolerance)
 
 
 def test_where_acceptance_is_known_or_always_new_a_token_is_a_token() -> None:
@@ -249,7 +250,7 @@ def test_more_samples_gain_less_and_less() -> None:
 def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
     config = make_config("mobile", config={"num_users": users, "channel": {"speeds_m_s": [0.0, 1e-4]}})
     view = simulator(config, 16).view()
-    for controller in (Stochastic(), LongRun(price=60.0)):
+    for controller in (Stochastic(), LongRun(course=Course(60.0, 4))):
         decided = controller.act(view)
         assert np.all(decided.bandwidth_share > 0.0)
         assert np.allclose(decided.bandwidth_share.sum(axis=1), 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,11 @@ from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import Rounds, planned
 from multispin_baselines.texts import expected_progress, prefix_probabilities
-from multispin_env import Allocation, RoundView, SystemConfig
+from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core import EXACT
 from multispin_env.core.equations import FloatArray
 from multispin_env.envs.rewards import time_price
 from multispin_env.evaluation.controller import Controller
-from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import (
     RoundProblem,
     average_round,
@@ -30,13 +30,12 @@ SAMPLES = 64
 # Searches start from what would be best if uploads found the predicted rates times these. Each ends in a local optimum:
 # in `mobile` the best of the three lacks less than .1 % of the best value ever found, one of them alone .1 to .3 %.
 _START_FACTORS = (0.7, 1.0, 1.4)
-# Sampled futures reach so many times the latency of the slowest start.
+# Sampled futures reach so many times the latency of the start that expects the lowest rates.
 _REACH = 3.0
 # Rounds that are planned at once, for the memory that their futures take.
 _TOGETHER = 16
-# The price is what is earned in so many worlds and rounds by plans with fewer samples.
-_PRICE_SEEDS = range(970_000, 970_004)
-_PRICE_ROUNDS, _PRICE_SAMPLES = 200, 16
+# What the long run is like is measured in so many worlds and rounds, by plans with fewer samples.
+_COURSE_ENVS, _COURSE_ROUNDS, _COURSE_SAMPLES = 4, 200, 16
 
 
 class Planner(Controller):
@@ -93,6 +92,18 @@ class Stochastic(Planner):
         return Objective(np.cumsum(prefix_probabilities(view), axis=-1))
 
 
+class Course(NamedTuple):
+    """How rounds go by in the long run.
+
+    Attributes:
+        time_price: What a second is worth: the tokens gained in one.
+        draft_length: Typical draft length.
+    """
+
+    time_price: float
+    draft_length: int
+
+
 class LongRun(Planner):
     """What a round adds to total tokens over total seconds of many rounds, maximised: the gold standard.
 
@@ -102,31 +113,40 @@ class LongRun(Planner):
 
     Args:
         samples: Futures of each user.
-        price: Of a second, in tokens; None to have what the planner earns in the system, measured once for each.
+        course: How other rounds go by; None to have what the planner does in the system, measured once for each.
     """
 
     name = "long-run"
 
-    def __init__(self, samples: int = SAMPLES, price: float | None = None) -> None:
+    def __init__(self, samples: int = SAMPLES, course: Course | None = None) -> None:
         super().__init__(samples)
-        self._price = price
+        self._course = course
 
     def objective(self, view: RoundView) -> Objective:
         """See :class:`Planner`."""
-        price = earned_time_price(view.config) if self._price is None else self._price
-        progress = expected_progress(view, average_round(view.config).draft_length)
-        return Objective(progress, np.full(len(view.time_s), price))
+        course = self._course or own_course(view.config)
+        price = np.full(len(view.time_s), course.time_price)
+        return Objective(expected_progress(view, course.draft_length), price)
 
 
 @lru_cache
-def earned_time_price(config: SystemConfig) -> float:
-    """Goodput of :class:`LongRun` in a system, in tokens per second, measured in a few worlds of its own.
+def own_course(config: SystemConfig) -> Course:
+    """How rounds of :class:`LongRun` go by in a system, measured in a few worlds of its own.
 
-    One step of Dinkelbach's iteration from what the closed form earns (where models write, with requests in their place
-    that have the tasks' acceptance).
+    One step of Dinkelbach's iteration from what the closed form earns and drafts (where models write, with requests in
+    their place that have the tasks' acceptance).
     """
     if config.requests.live is not None:
         config = config.updated({"requests": {"live": None}})
-    config = config.updated({"episode_rounds": min(config.episode_rounds, _PRICE_ROUNDS)})
-    episodes = play(LongRun(_PRICE_SAMPLES, time_price(config)), config, _PRICE_SEEDS, timed=False)
-    return sum(episode.tokens for episode in episodes) / sum(episode.seconds for episode in episodes)
+    planner = LongRun(_COURSE_SAMPLES, Course(time_price(config), average_round(config).draft_length))
+    simulator = Simulator(config, _COURSE_ENVS)
+    simulator.reset([np.random.default_rng((_COURSE_ENVS, seed)) for seed in range(_COURSE_ENVS)])
+    tokens = seconds = drafted = 0.0
+    rounds = min(_COURSE_ROUNDS, config.episode_rounds)
+    for _ in range(rounds):
+        decided = planner.act(simulator.view())
+        outcome = simulator.step(decided)
+        tokens += float(np.sum(outcome.tokens))
+        seconds += float(np.sum(outcome.latency_s))
+        drafted += float(np.mean(decided.draft_length))
+    return Course(tokens / seconds, round(drafted / rounds))
