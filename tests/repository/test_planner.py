@@ -250,7 +250,7 @@ def test_more_samples_gain_less_and_less() -> None:
 def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
     config = make_config("mobile", config={"num_users": users, "channel": {"speeds_m_s": [0.0, 1e-4]}})
     view = simulator(config, 16).view()
-    for controller in (Stochastic(), LongRun(course=Course(60.0, 4))):
+    for controller in (Stochastic(), LongRun(course=Course(4, 2.0))):
         decided = controller.act(view)
         assert np.all(decided.bandwidth_share > 0.0)
         assert np.allclose(decided.bandwidth_share.sum(axis=1), 1.0)

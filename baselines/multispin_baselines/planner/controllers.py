@@ -17,7 +17,6 @@ from multispin_baselines.texts import expected_progress, prefix_probabilities
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core import EXACT
 from multispin_env.core.equations import FloatArray
-from multispin_env.envs.rewards import time_price
 from multispin_env.evaluation.controller import Controller
 from multispin_env.optimal import (
     RoundProblem,
@@ -96,20 +95,21 @@ class Course(NamedTuple):
     """How rounds go by in the long run.
 
     Attributes:
-        time_price: What a second is worth: the tokens gained in one.
         draft_length: Typical draft length.
+        rounds_per_s: What a second is worth: the progress of so many rounds of typical drafts.
     """
 
-    time_price: float
     draft_length: int
+    rounds_per_s: float
 
 
 class LongRun(Planner):
     """What a round adds to total tokens over total seconds of many rounds, maximised: the gold standard.
 
-    A second has one price then, whatever the round: the goodput that the planner itself earns (Dinkelbach). And a token
-    does not count the same wherever it is: a text's tokens come in any case, what drafts change is the rounds that they
-    take. So their utility is the progress that they make, see :func:`~multispin_baselines.texts.expected_progress`.
+    A token does not count the same wherever it is: a text's tokens come in any case, what drafts change is the rounds
+    that they take. So their utility is the progress that they make, see
+    :func:`~multispin_baselines.texts.expected_progress`. And a second has one price, whatever the round: the goodput
+    that the planner itself earns with these users (Dinkelbach), in proportion to the progress of their typical rounds.
 
     Args:
         samples: Futures of each user.
@@ -125,28 +125,32 @@ class LongRun(Planner):
     def objective(self, view: RoundView) -> Objective:
         """See :class:`Planner`."""
         course = self._course or own_course(view.config)
-        price = np.full(len(view.time_s), course.time_price)
-        return Objective(expected_progress(view, course.draft_length), price)
+        progress = expected_progress(view, course.draft_length)
+        return Objective(progress, course.rounds_per_s * np.sum(progress[..., course.draft_length], axis=-1))
 
 
 @lru_cache
 def own_course(config: SystemConfig) -> Course:
     """How rounds of :class:`LongRun` go by in a system, measured in a few worlds of its own.
 
-    One step of Dinkelbach's iteration from what the closed form earns and drafts (where models write, with requests in
-    their place that have the tasks' acceptance).
+    One step of Dinkelbach's iteration from the average round (where models write, with requests in their place that
+    have the tasks' acceptance).
     """
     if config.requests.live is not None:
         config = config.updated({"requests": {"live": None}})
-    planner = LongRun(_COURSE_SAMPLES, Course(time_price(config), average_round(config).draft_length))
+    average = average_round(config)
+    planner = LongRun(_COURSE_SAMPLES, Course(average.draft_length, 1.0 / average.latency_s))
     simulator = Simulator(config, _COURSE_ENVS)
     simulator.reset([np.random.default_rng((_COURSE_ENVS, seed)) for seed in range(_COURSE_ENVS)])
-    tokens = seconds = drafted = 0.0
+    first = simulator.view()
+    tokens, drafted, seconds = 0.0, 0.0, np.zeros(_COURSE_ENVS)
     rounds = min(_COURSE_ROUNDS, config.episode_rounds)
     for _ in range(rounds):
         decided = planner.act(simulator.view())
         outcome = simulator.step(decided)
         tokens += float(np.sum(outcome.tokens))
-        seconds += float(np.sum(outcome.latency_s))
         drafted += float(np.mean(decided.draft_length))
-    return Course(tokens / seconds, round(drafted / rounds))
+        seconds += outcome.latency_s
+    draft_length = round(drafted / rounds)
+    typical = np.sum(expected_progress(first, draft_length)[..., draft_length], axis=-1)
+    return Course(draft_length, tokens / float(seconds @ typical))
