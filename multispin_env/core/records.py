@@ -72,8 +72,10 @@ def places(bits: UIntArray) -> PlaceArray:
 
 
 def places_passed(units: FloatArray, rate: FloatArray) -> PlaceArray:
-    """How many places so many units take at a rate of places a unit."""
-    return (units * rate).astype(np.int64).astype(np.uint32)
+    """How many places so many units take at a rate of places a unit; beyond 2^62 as many as 2^62."""
+    passed = units * rate
+    np.minimum(passed, 2.0**62, out=passed)
+    return passed.astype(np.int64).astype(np.uint32)
 
 
 @lru_cache(maxsize=1)

@@ -94,7 +94,7 @@ def assert_equals_scalar_environments(
 
 
 @pytest.mark.parametrize("users", [1, 3, 20])
-@pytest.mark.parametrize("environments", [1, 3, 8, 33])
+@pytest.mark.parametrize("num_envs", [1, 3, 8, 33])
 def test_an_environment_is_the_scalar_environment_with_its_seed(world, num_envs, users):
     for env_id in IDS:
         config = {**SMALL, "num_users": users}
@@ -108,7 +108,7 @@ def test_an_environment_stays_the_scalar_environment_through_long_episodes(world
     assert_equals_scalar_environments(HETEROGENEOUS, 8, 2, **world, config=config)
 
 
-@pytest.mark.parametrize("environments", [1, 3, 33])
+@pytest.mark.parametrize("num_envs", [1, 3, 33])
 @every_id
 def test_an_environment_is_the_scalar_environment_to_rounding_with_optimal_bandwidth(env_id, world, num_envs):
     config = {**SMALL, "num_users": 20}
@@ -173,7 +173,7 @@ def test_a_wrong_number_of_seeds_is_refused(number):
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-@pytest.mark.parametrize("environments", [1, 3])
+@pytest.mark.parametrize("num_envs", [1, 3])
 @every_id
 def test_gymnasiums_synchronous_environments_return_the_same(env_id, world, num_envs, mode):
     arguments = {**world, "config": SMALL}
@@ -345,7 +345,7 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
         gym.make_vec(HETEROGENEOUS, **arguments)
 
 
-@pytest.mark.parametrize("environments", [1, 4])
+@pytest.mark.parametrize("num_envs", [1, 4])
 def test_actions_are_encoded_and_decoded_environment_by_environment(num_envs):
     envs: Any = gym.make_vec(HETEROGENEOUS, num_envs, config=SMALL).unwrapped
     scalars: list[Any] = [gym.make(HETEROGENEOUS, config=SMALL).unwrapped for _ in range(num_envs)]

@@ -306,7 +306,7 @@ def test_shadowing_has_its_spread_and_forgets_with_distance(delay_s, start):
     config = simulator.config
 
     def shadowing_db():
-        snr = signal_to_noise_ratio(simulator.view().long_term_spectral_efficiency)
+        snr = signal_to_noise_ratio(simulator._channel.long_term_spectral_efficiency)
         return 10.0 * np.log10(snr / (config.channel.power_to_noise * 0.3))
 
     speed = simulator.view().doppler_hz * 299_792_458.0 / config.channel.carrier_frequency_hz

@@ -25,7 +25,7 @@ def test_the_speed_command_measures_everything_and_writes_it_down(
         "CERTIFIED_ROUNDS": 2,
         "HIGHS_USERS": (3,),
         "HIGHS_ROUNDS": 1,
-        "TRAINING_LANES": (16,),
+        "TRAINING_NUM_ENVS": (16,),
         "TRAINING_STEPS": 4,
         "EPISODE_CALLS": 1,
         "REPETITIONS": 2,

@@ -113,8 +113,10 @@ def command_line(command: str, arguments: Mapping[str, Any]) -> str:
     """A command of ours with its arguments, objects as JSON and empty ones left out."""
     words = ["multispin", command]
     for name, value in arguments.items():
-        if not isinstance(value, Mapping) or value:
-            words += [f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
+        if isinstance(value, Mapping | tuple) and not value:
+            continue
+        given = [json.dumps(value)] if isinstance(value, Mapping) else value if isinstance(value, tuple) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, given)]
     return shlex.join(words)
 
 
