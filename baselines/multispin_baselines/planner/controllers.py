@@ -34,7 +34,7 @@ _REACH = 3.0
 # Rounds that are planned at once, for the memory that their futures take.
 _TOGETHER = 16
 # What the long run is like is measured in so many worlds and rounds, by plans with fewer samples.
-_COURSE_ENVS, _COURSE_ROUNDS, _COURSE_SAMPLES = 4, 200, 16
+_COURSE_STEPS, _COURSE_ENVS, _COURSE_ROUNDS, _COURSE_SAMPLES = 2, 8, 40, 16
 
 
 class Planner(Controller):
@@ -133,24 +133,33 @@ class LongRun(Planner):
 def own_course(config: SystemConfig) -> Course:
     """How rounds of :class:`LongRun` go by in a system, measured in a few worlds of its own.
 
-    One step of Dinkelbach's iteration from the average round (where models write, with requests in their place that
-    have the tasks' acceptance).
+    Two steps of Dinkelbach's iteration from the average round (where models write, with requests in their place that
+    have the tasks' acceptance). What is earned is progress: tokens of the first rounds after a reset say too much, as
+    hard requests take more rounds and have not yet piled up.
     """
     if config.requests.live is not None:
         config = config.updated({"requests": {"live": None}})
     average = average_round(config)
-    planner = LongRun(_COURSE_SAMPLES, Course(average.draft_length, 1.0 / average.latency_s))
+    course = Course(average.draft_length, 1.0 / average.latency_s)
+    for _ in range(_COURSE_STEPS):
+        course = _course_after(config, course)
+    return course
+
+
+def _course_after(config: SystemConfig, course: Course) -> Course:
+    """How rounds go by when they are planned for a course."""
+    planner = LongRun(_COURSE_SAMPLES, course)
     simulator = Simulator(config, _COURSE_ENVS)
     simulator.reset([np.random.default_rng((_COURSE_ENVS, seed)) for seed in range(_COURSE_ENVS)])
     first = simulator.view()
-    tokens, drafted, seconds = 0.0, 0.0, np.zeros(_COURSE_ENVS)
+    earned, drafted, seconds = 0.0, 0.0, np.zeros(_COURSE_ENVS)
     rounds = min(_COURSE_ROUNDS, config.episode_rounds)
     for _ in range(rounds):
-        decided = planner.act(simulator.view())
-        outcome = simulator.step(decided)
-        tokens += float(np.sum(outcome.tokens))
+        view = simulator.view()
+        decided = planner.act(view)
+        earned += float(np.sum(planner.objective(view).of_drafts(decided.draft_length)))
         drafted += float(np.mean(decided.draft_length))
-        seconds += outcome.latency_s
-    draft_length = round(drafted / rounds)
+        seconds += simulator.step(decided).latency_s
+    draft_length = max(1, round(drafted / rounds))
     typical = np.sum(expected_progress(first, draft_length)[..., draft_length], axis=-1)
-    return Course(draft_length, tokens / float(seconds @ typical))
+    return Course(draft_length, earned / float(seconds @ typical))
