@@ -17,7 +17,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from multispin_agents import AGENTS
 from multispin_agents.networks import NetworkConfig, make_network_codec
-from multispin_agents.rewards import LongRunReward
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
@@ -280,7 +279,7 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
 
 
 def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3VecEnv:
-    """Environments of a system under an action layer and the reward of the long run, for stable-baselines3.
+    """Environments of a system under an action layer, with the reward ``time-priced``, for stable-baselines3.
 
     Raises:
         ValueError: There is no such kind of action.
@@ -292,8 +291,9 @@ def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3Vec
         autoreset_mode="SameStep",
         config=config.to_dict(),
         action=layer,
+        reward="time-priced",
     )
-    return SB3VecEnv(LongRunReward(env))
+    return SB3VecEnv(env)
 
 
 def make_agent(env: SB3VecEnv, config: SystemConfig, network: str, values: Hyperparameters, seed: int) -> BaseAlgorithm:

@@ -1,21 +1,15 @@
-"""What is believed of a request's acceptance: one rate with its uncertainty, and what follows from it."""
+"""What is believed of a request's acceptance: one rate with its uncertainty."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from multispin_env import RoundView
-from multispin_env.core.equations import FloatArray, expected_tokens
+from multispin_env.core.equations import FloatArray
 from multispin_env.core.requests.synthetic import beta_parameters
-
-# Acceptances on which a Beta distribution is weighed; dense at both ends, where the measured ones have their mass.
-_NODES = np.concatenate([np.geomspace(1e-4, 0.05, 12), np.linspace(0.08, 0.92, 28), 1.0 - np.geomspace(0.05, 1e-4, 12)])
-_EDGES = np.concatenate([[0.0], 0.5 * (_NODES[1:] + _NODES[:-1]), [1.0]])
 
 
 class AcceptancePosterior(NamedTuple):
@@ -74,45 +68,3 @@ def acceptance_belief(view: RoundView) -> AcceptancePosterior:
     concentration = prior / unexplained
     mean = np.where(known, prior_mean, mean)
     return AcceptancePosterior(concentration * mean, concentration * (1.0 - mean), mean, known)
-
-
-def expected_log_tokens(posterior: AcceptancePosterior, longest: int) -> FloatArray:
-    """``E[ln E[N | alpha, l]]`` over the posterior (eq. 12), for l = 0..longest, (num_envs, num_users, l)."""
-    lengths = np.arange(longest + 1)
-    is_known = posterior.is_known[..., np.newaxis]
-    alpha, beta = (np.where(is_known, 1.0, part[..., np.newaxis]) for part in posterior[:2])
-    weights = np.diff(special.betainc(alpha, beta, _EDGES), axis=-1)
-    unknown = weights @ np.log(expected_tokens(_NODES[:, np.newaxis], lengths))
-    return np.where(is_known, np.log(expected_tokens(posterior.mean[..., np.newaxis], lengths)), unknown)
-
-
-def is_request_level(view: RoundView) -> NDArray[np.bool_]:
-    """Whose unknown acceptance stays for more of a request than it drifts, (num_envs, num_users)."""
-    return (view.task_acceptance_std > 0.0) & (view.config.requests.drift_share <= 0.5)
-
-
-def tokens_per_round(view: RoundView, draft_length: int) -> FloatArray:
-    """Tokens a round over many requests of each user's task, (num_envs, num_users).
-
-    Where acceptance lasts for a request that is the harmonic mean, as hard requests take more rounds.
-
-    Args:
-        view: The users.
-        draft_length: Of every draft.
-    """
-    mean, std, lasts = view.task_acceptance_mean, view.task_acceptance_std, is_request_level(view)
-    tasks, first, task = np.unique(mean + 1j * std, return_index=True, return_inverse=True)
-    tokens = [
-        _tokens_per_round(float(one.real), float(one.imag), bool(harmonic), draft_length)
-        for one, harmonic in zip(tasks, lasts.ravel()[first], strict=True)
-    ]
-    return np.array(tokens)[task].reshape(mean.shape)
-
-
-@lru_cache(maxsize=1024)
-def _tokens_per_round(mean: float, std: float, harmonic: bool, draft_length: int) -> float:
-    if std == 0.0:
-        return float(expected_tokens(np.array(mean), draft_length))
-    weights = np.diff(special.betainc(*beta_parameters(mean, std), _EDGES))
-    tokens = expected_tokens(_NODES, draft_length)
-    return float(1.0 / np.sum(weights / tokens) if harmonic else np.sum(weights * tokens))

@@ -5,20 +5,19 @@ import itertools
 import numpy as np
 import pytest
 from multispin_baselines import make_controller
-from multispin_baselines.beliefs import acceptance_belief, expected_log_tokens, tokens_per_round
-from multispin_baselines.planner import LongRun, Stochastic
-from multispin_baselines.planner.controllers import long_run_utility
+from multispin_baselines.beliefs import acceptance_belief
+from multispin_baselines.planner import Course, LongRun, Stochastic
 from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import expected_maximum
-from multispin_baselines.prefixes import prefix_probabilities
+from multispin_baselines.texts import expected_progress, prefix_probabilities
 
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
 from multispin_env.core.equations import expected_tokens
 from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.rollout import play
-from multispin_env.optimal import RoundProblem, average_round, equalize_bandwidth
+from multispin_env.optimal import RoundProblem, equalize_bandwidth
 
 
 def simulator(config: SystemConfig, num_envs: int, rounds: int = 0) -> Simulator:
@@ -46,8 +45,8 @@ def test_the_expected_maximum_is_that_over_all_combinations_of_samples() -> None
     "channel", [{}, {"receive_antennas": 4}, {"doppler_known": False}, {"shadowing_std_db": 0.0}], ids=str
 )
 def test_futures_are_as_the_channel_goes_on(channel: dict[str, object]) -> None:
-    view = simulator(make_config("mobile", config={"channel": channel}), 40).true_view()
-    futures = Futures.sampled(view, 256, np.full((40, 1), 1.0))
+    view = simulator(make_config("mobile", config={"channel": channel}), 120).true_view()
+    futures = Futures.sampled(view, 64, np.full((120, 1), 1.0))
     for cell in (4, 40, 120):
         now = view.spectral_efficiency_at(view.time_s + (cell + 0.5) / 128)
         # Of independent users the squared error is the variance and no more, if mean and spread are right.
@@ -140,41 +139,47 @@ def test_with_drift_the_belief_is_better_than_the_conjugate_posterior_and_than_n
     assert ours < 0.85 * min(plain, prior)
 
 
-def test_expected_logarithms_are_those_of_the_belief() -> None:
-    posterior = acceptance_belief(simulator(make_config("mobile"), 2, rounds=4).view())
-    found = expected_log_tokens(posterior, 8)
-    draws = np.random.default_rng(0).beta(posterior.alpha, posterior.beta, (100_000, *posterior.alpha.shape))
-    for length in (0, 1, 8):
-        assert np.allclose(found[..., length], np.mean(np.log(expected_tokens(draws, length)), axis=0), atol=0.01)
-    known = acceptance_belief(simulator(make_config("paper"), 2).view())
-    assert np.allclose(expected_log_tokens(known, 9)[..., 9], np.log(expected_tokens(known.mean, 9)))
+@pytest.mark.parametrize(("share", "tolerance"), [(0.0, 0.03), (0.9, 0.13)])
+def test_progress_is_the_rounds_that_drafts_save(share: float, tolerance: float) -> None:
+    """Rounds of three tokens until a text has some forty more, the first of them of nine tokens or of three."""
+    text = {"tokens_low": 400, "tokens_high": 400, "drift_share": share, "drift_correlation_tokens": 5.0}
+    config = make_config("requests", config={"requests": text})
+    shape = 300, config.num_users
+    target = 40 + np.arange(config.num_users) % 4  # as rounds of easy texts have four tokens
+
+    def decided(length: int) -> Allocation:
+        return Allocation(np.full(shape, length), np.full(shape, 1.0 / config.num_users))
+
+    needed = []
+    for first in (3, 9):
+        sample = simulator(config, shape[0])
+        for _ in range(6):
+            sample.step(decided(3))
+        view = sample.view()
+        tokens = sample.step(decided(first)).tokens
+        rounds = np.ones(shape)
+        for _ in range(42):
+            rounds += tokens < target
+            tokens = tokens + sample.step(decided(3)).tokens
+        needed.append(rounds)
+    progress = expected_progress(view, 3)
+    # A round like all others is a round on the way, whatever is known of the text.
+    for task in np.unique(view.task_acceptance_mean):
+        assert np.ptp(progress[view.task_acceptance_mean == task][:, 3]) < 1e-6
+    saved = progress[..., 9] / progress[..., 3] - 1.0
+    found = needed[0] - needed[1]
+    for some in (saved < np.median(saved), saved >= np.median(saved)):
+        deviation = 4.0 * found[some].std() / np.sqrt(np.sum(some))
+        assert found[some].mean() == pytest.approx(saved[some].mean(), abs=deviation, rel=tolerance)
 
 
-@pytest.mark.parametrize("drift_share", [0.0, 1.0])
-def test_tokens_per_round_are_those_of_a_long_list_of_requests(drift_share: float) -> None:
-    """Requests of one rate each take rounds by it; where every round has a rate of its own, rounds are alike."""
-    tasks = [{"name": "any", "acceptance_mean": 0.74, "acceptance_std": 0.31}]
-    drift = {"drift_share": drift_share, "drift_correlation_tokens": 0.01}
-    view = simulator(make_config("requests", config={"num_users": 2, "requests": {"tasks": tasks, **drift}}), 1).view()
-    alpha, beta = beta_parameters(0.74, 0.31)
-    tokens = expected_tokens(np.random.default_rng(0).beta(alpha, beta, 50_000), 6)
-    expected = 1.0 / np.mean(1.0 / tokens) if drift_share == 0.0 else np.mean(tokens)
-    assert np.allclose(tokens_per_round(view, 6), expected, rtol=0.02)
-    known = simulator(make_config("paper"), 1).view()
-    for length in range(1, 21):
-        assert np.allclose(tokens_per_round(known, length), expected_tokens(known.task_acceptance_mean, length))
-
-
-def test_where_acceptance_is_the_request_s_utility_is_in_proportion_to_expected_logarithms() -> None:
-    view = simulator(make_config("requests", config={"num_users": 3}), 4, rounds=6).view()
-    logarithms = expected_log_tokens(acceptance_belief(view), view.config.max_draft_length)
-    per_round = long_run_utility(view)[..., 1:] / logarithms[..., 1:]
-    assert np.allclose(per_round, tokens_per_round(view, average_round(view.config).draft_length)[..., np.newaxis])
-
-
-def test_where_acceptance_drifts_a_token_is_a_token() -> None:
-    view = simulator(make_config("mobile", config={"num_users": 3}), 2).view()
-    assert np.array_equal(long_run_utility(view), np.cumsum(prefix_probabilities(view), axis=-1))
+def test_where_acceptance_is_known_or_always_new_a_token_is_a_token() -> None:
+    known = simulator(make_config("paper"), 2).view()
+    new = {"drift_share": 1.0, "drift_correlation_tokens": 0.01}
+    always_new = simulator(make_config("mobile", config={"num_users": 3, "requests": new}), 2).view()
+    for view, tolerance in ((known, 1e-9), (always_new, 0.03)):
+        tokens = np.cumsum(prefix_probabilities(view), axis=-1)
+        assert np.allclose(expected_progress(view, 4), tokens, rtol=tolerance)
 
 
 def test_where_everything_is_known_it_is_the_heterogeneous_optimum() -> None:
@@ -190,7 +195,7 @@ def test_with_known_rates_it_is_the_best_of_all_lengths(scenario: str, price: fl
     config = make_config(scenario, config={"num_users": 3, "max_draft_length": 8})
     view = simulator(config, 40, rounds=6).view()
     problem = RoundProblem.from_view(view, acceptance_rate=acceptance_belief(view).mean)
-    objective = Objective(long_run_utility(view), None if price is None else np.full(40, price))
+    objective = Objective(expected_progress(view, 4), None if price is None else np.full(40, price))
 
     def value(length: np.ndarray) -> np.ndarray:
         latency_s, _ = equalize_bandwidth(problem, length)
@@ -206,29 +211,55 @@ def test_with_known_rates_it_is_the_best_of_all_lengths(scenario: str, price: fl
 
 
 @pytest.mark.parametrize("pair", PAPER_PAIRS)
-def test_in_requests_the_long_run_is_level_with_the_optimum_of_each_round_that_knows_the_truth(pair: str) -> None:
+def test_in_requests_the_long_run_beats_the_optimum_of_each_round_that_knows_the_truth(pair: str) -> None:
     config = make_config("requests", pair, {"num_users": 6, "episode_rounds": 80})
     totals = {}
     for name in ("long-run", "clairvoyant"):
         episodes = play(make_controller(name, pair), config, range(16), timed=False)
         totals[name] = sum(one.tokens for one in episodes) / sum(one.seconds for one in episodes)
-    assert totals["long-run"] > 0.99 * totals["clairvoyant"]
+    assert totals["long-run"] > totals["clairvoyant"]
 
 
-def test_in_mobile_a_planner_beats_predictive() -> None:
-    config = make_config("mobile", config={"num_users": 8, "episode_rounds": 30})
-    planned, predicted = (
-        np.array([one.goodput_tok_s for one in play(controller, config, range(12), timed=False)])
-        for controller in (Stochastic(), make_controller("predictive", "llama2"))
+def test_in_mobile_the_long_run_beats_the_paper_s_controller_by_far() -> None:
+    config = make_config("mobile", config={"num_users": 8, "episode_rounds": 40})
+    planned, paper = (
+        np.array([one.goodput_tok_s for one in play(controller, config, range(8), timed=False)])
+        for controller in (LongRun(32), make_controller("heterogeneous", "llama2"))
     )
-    assert np.mean(planned - predicted) > 0.0
+    assert np.mean(planned) > 1.1 * np.mean(paper)
+
+
+def test_where_acceptance_is_known_a_planner_beats_predictive() -> None:
+    config = make_config("mobile", config={"num_users": 8, "requests": {"acceptance_spread": 0.0}})
+    sample = simulator(config, 60, rounds=4)
+    view = sample.view()
+    judge = Futures.sampled(view, 512, np.full((60, 1), 1.5))
+
+    def goodput(allocation: Allocation) -> np.ndarray:
+        length, share = allocation
+        load = length * (config.payload_bits / config.bandwidth_hz) / share
+        latency_s, _ = expected_maximum(judge.arrivals(length * view.drafting_latency_s, load).time_s)
+        tokens = expected_tokens(view.task_acceptance_mean, length).sum(axis=1)
+        return tokens / (latency_s + config.verification_latency_s)
+
+    planned, predicted = (
+        goodput(controller.act(view)) for controller in (Stochastic(64), make_controller("predictive", "llama2"))
+    )
+    assert np.mean(planned) > np.mean(predicted)
+
+
+def test_decisions_are_always_the_same() -> None:
+    view = simulator(make_config("mobile", config={"num_users": 4}), 3, rounds=2).view()
+    first, second = (Stochastic(8).act(view) for _ in range(2))
+    assert np.array_equal(first.draft_length, second.draft_length)
+    assert np.array_equal(first.bandwidth_share, second.bandwidth_share)
 
 
 def test_more_samples_gain_less_and_less() -> None:
     """The value of plans, by many other futures; each fourfold number of samples brings less than the one before."""
-    view = simulator(make_config("mobile", config={"num_users": 8}), 64, rounds=4).view()
+    view = simulator(make_config("mobile", config={"num_users": 8}), 32, rounds=4).view()
     config, utility = view.config, np.cumsum(prefix_probabilities(view), axis=-1)
-    judge = Futures.sampled(view, 1024, np.full((64, 1), 1.0))
+    judge = Futures.sampled(view, 1024, np.full((32, 1), 1.0))
 
     def value(samples: int) -> float:
         length, share = Stochastic(samples).act(view)
@@ -246,7 +277,7 @@ def test_more_samples_gain_less_and_less() -> None:
 def test_rates_that_hardly_age_are_no_trouble(users: int) -> None:
     config = make_config("mobile", config={"num_users": users, "channel": {"speeds_m_s": [0.0, 1e-4]}})
     view = simulator(config, 16).view()
-    for controller in (Stochastic(), LongRun(price=60.0)):
+    for controller in (Stochastic(), LongRun(course=Course(4, 2.0))):
         decided = controller.act(view)
         assert np.all(decided.bandwidth_share > 0.0)
         assert np.allclose(decided.bandwidth_share.sum(axis=1), 1.0)

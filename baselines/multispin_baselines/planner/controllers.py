@@ -4,50 +4,48 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from multispin_baselines.beliefs import acceptance_belief, expected_log_tokens, is_request_level, tokens_per_round
+from multispin_baselines.beliefs import acceptance_belief
 from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import Rounds, planned
-from multispin_baselines.prefixes import prefix_probabilities
-from multispin_env import Allocation, RoundView, SystemConfig
+from multispin_baselines.texts import expected_progress, prefix_probabilities
+from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core import EXACT
 from multispin_env.core.equations import FloatArray
-from multispin_env.envs.rewards import time_price
 from multispin_env.evaluation.controller import Controller
-from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import (
     RoundProblem,
     average_round,
     cautious_spectral_efficiency,
     equalize_bandwidth,
-    solve_heterogeneous,
 )
 
-# In `mobile` / llama2 8, 32 and 128 samples have -1.8, +.6 and +1.2 % (standard error .3 to .4) over `predictive`,
-# at 11, 22 and 79 ms a decision (8 episodes of 60 rounds).
-SAMPLES = 32
-# Sampled futures reach so many times the latency of the start.
-_REACH = 4.0
+SAMPLES = 64
+# Searches start from what would be best if uploads found the predicted rates times these. Each ends in a local optimum:
+# in `mobile` the best of the three lacks less than .1 % of the best value ever found, one of them alone .1 to .3 %.
+_START_FACTORS = (0.7, 1.0, 1.4)
+# Sampled futures reach so many times the latency of the start that expects the lowest rates.
+_REACH = 3.0
 # Rounds that are planned at once, for the memory that their futures take.
 _TOGETHER = 16
-# The price is what is earned in so many worlds and rounds by plans with fewer samples.
-_PRICE_SEEDS = range(970_000, 970_008)
-_PRICE_ROUNDS, _PRICE_SAMPLES = 100, 8
+# What the long run is like is measured in so many worlds and rounds, by plans with fewer samples.
+_COURSE_STEPS, _COURSE_ENVS, _COURSE_ROUNDS, _COURSE_SAMPLES = 2, 8, 40, 16
 
 
 class Planner(Controller):
     """Maximises the expected objective over lengths and shares, given the view.
 
     Rates to come are weighed by futures drawn from the channel's own model, acceptance by its posterior. From the
-    closed form's answer to predicted rates shares are improved by steps along the gradient of the expected end of the
-    round, and lengths by moves of one token. Where the rates are known there is nothing to draw.
+    best answers to predicted rates shares are improved by steps along the gradient of the expected end of the round,
+    and lengths by moves of one token. Where the rates are known there is nothing to draw.
 
     Args:
-        samples: Futures of each user, a multiple of 4.
+        samples: Futures of each user.
     """
 
     def __init__(self, samples: int = SAMPLES) -> None:
@@ -67,12 +65,15 @@ class Planner(Controller):
         return Allocation(*(np.concatenate(arrays) for arrays in zip(*plans, strict=True)))
 
     def _planned(self, view: RoundView, acceptance: FloatArray) -> Allocation:
-        rate = cautious_spectral_efficiency(view)
-        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
-        start = solve_heterogeneous(problem).allocation
-        latency_s, _ = equalize_bandwidth(problem, start.draft_length)
+        objective, rate = self.objective(view), cautious_spectral_efficiency(view)
+        problems = [
+            RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=factor * rate)
+            for factor in _START_FACTORS
+        ]
+        starts = [best_for_known_rates(problem, objective) for problem in problems]
+        latency_s, _ = equalize_bandwidth(problems[0], starts[0].draft_length)
         futures = Futures.sampled(view, self.samples, _REACH * latency_s[:, np.newaxis])
-        plan = planned(Rounds(view, futures, self.objective(view)), start)
+        plan = planned(Rounds(view, futures, objective), starts)
         return Allocation(plan.length, plan.share)
 
 
@@ -90,54 +91,75 @@ class Stochastic(Planner):
         return Objective(np.cumsum(prefix_probabilities(view), axis=-1))
 
 
+class Course(NamedTuple):
+    """How rounds go by in the long run.
+
+    Attributes:
+        draft_length: Typical draft length.
+        rounds_per_s: What a second is worth: the progress of so many rounds of typical drafts.
+    """
+
+    draft_length: int
+    rounds_per_s: float
+
+
 class LongRun(Planner):
     """What a round adds to total tokens over total seconds of many rounds, maximised: the gold standard.
 
-    A second has one price then, whatever the round: the goodput that the planner itself earns (Dinkelbach). And where a
-    request keeps its acceptance a token does not count the same in every request: a request's tokens come in any case,
-    what a decision changes is the rounds that they take, and hard requests take most of them. With r(t) tokens a round
-    where the user's text has come to token t, a user gains ``1 / mean_t(1 / r(t))`` tokens a round over a long text.
-    Its change with r(t), counted by rounds, is ``g d ln r(t)`` with g the user's tokens a round: so the utility of a
-    draft is ``g E[ln E[N | alpha, L]]``. Where acceptance is known, or drifts so that every request meets all of it, a
-    token is a token, and the utility ``E[N | L]``.
+    A token does not count the same wherever it is: a text's tokens come in any case, what drafts change is the rounds
+    that they take. So their utility is the progress that they make, see
+    :func:`~multispin_baselines.texts.expected_progress`. And a second has one price, whatever the round: the goodput
+    that the planner itself earns with these users (Dinkelbach), in proportion to the progress of their typical rounds.
 
     Args:
-        samples: Futures of each user, a multiple of 4.
-        price: Of a second, in tokens; None to have what the planner earns in the system, measured once for each.
+        samples: Futures of each user.
+        course: How other rounds go by; None to have what the planner does in the system, measured once for each.
     """
 
     name = "long-run"
 
-    def __init__(self, samples: int = SAMPLES, price: float | None = None) -> None:
+    def __init__(self, samples: int = SAMPLES, course: Course | None = None) -> None:
         super().__init__(samples)
-        self._price = price
+        self._course = course
 
     def objective(self, view: RoundView) -> Objective:
         """See :class:`Planner`."""
-        price = earned_time_price(view.config) if self._price is None else self._price
-        return Objective(long_run_utility(view), np.full(len(view.time_s), price))
-
-
-def long_run_utility(view: RoundView) -> FloatArray:
-    """Utility of drafts by their length from 0 on, in tokens, (num_envs, num_users, lengths); see :class:`LongRun`."""
-    tokens = np.cumsum(prefix_probabilities(view), axis=-1)
-    request_level = is_request_level(view)[..., np.newaxis]
-    if not request_level.any():
-        return tokens
-    per_round = tokens_per_round(view, average_round(view.config).draft_length)[..., np.newaxis]
-    log_tokens = expected_log_tokens(acceptance_belief(view), view.config.max_draft_length)
-    return np.where(request_level, per_round * log_tokens, tokens)
+        course = self._course or own_course(view.config)
+        progress = expected_progress(view, course.draft_length)
+        return Objective(progress, course.rounds_per_s * np.sum(progress[..., course.draft_length], axis=-1))
 
 
 @lru_cache
-def earned_time_price(config: SystemConfig) -> float:
-    """Goodput of :class:`LongRun` in a system, in tokens per second, measured in a few worlds of its own.
+def own_course(config: SystemConfig) -> Course:
+    """How rounds of :class:`LongRun` go by in a system, measured in a few worlds of its own.
 
-    One step of Dinkelbach's iteration from what the closed form earns (where models write, with requests in their place
-    that have the tasks' acceptance).
+    Two steps of Dinkelbach's iteration from the average round (where models write, with requests in their place that
+    have the tasks' acceptance). What is earned is progress: tokens of the first rounds after a reset say too much, as
+    hard requests take more rounds and have not yet piled up.
     """
     if config.requests.live is not None:
         config = config.updated({"requests": {"live": None}})
-    config = config.updated({"episode_rounds": min(config.episode_rounds, _PRICE_ROUNDS)})
-    episodes = play(LongRun(_PRICE_SAMPLES, time_price(config)), config, _PRICE_SEEDS, timed=False)
-    return sum(episode.tokens for episode in episodes) / sum(episode.seconds for episode in episodes)
+    average = average_round(config)
+    course = Course(average.draft_length, 1.0 / average.latency_s)
+    for _ in range(_COURSE_STEPS):
+        course = _course_after(config, course)
+    return course
+
+
+def _course_after(config: SystemConfig, course: Course) -> Course:
+    """How rounds go by when they are planned for a course."""
+    planner = LongRun(_COURSE_SAMPLES, course)
+    simulator = Simulator(config, _COURSE_ENVS)
+    simulator.reset([np.random.default_rng((_COURSE_ENVS, seed)) for seed in range(_COURSE_ENVS)])
+    first = simulator.view()
+    earned, drafted, seconds = 0.0, 0.0, np.zeros(_COURSE_ENVS)
+    rounds = min(_COURSE_ROUNDS, config.episode_rounds)
+    for _ in range(rounds):
+        view = simulator.view()
+        decided = planner.act(view)
+        earned += float(np.sum(planner.objective(view).of_drafts(decided.draft_length)))
+        drafted += float(np.mean(decided.draft_length))
+        seconds += simulator.step(decided).latency_s
+    draft_length = max(1, round(drafted / rounds))
+    typical = np.sum(expected_progress(first, draft_length)[..., draft_length], axis=-1)
+    return Course(draft_length, earned / float(seconds @ typical))

@@ -18,8 +18,6 @@ from multispin_env.core.records import PlaceArray, clarke, gauss_markov, places_
 from multispin_env.core.streams import Streams
 
 _CELLS = 128
-# Rotations of a fading path about its conditional mean: as likely as the path itself, and their mean is exact.
-_ROTATIONS = np.array([1.0, 1.0j, -1.0, -1.0j], dtype=np.complex64)
 # Places of a measured uplink among which those are looked for that resemble a view.
 _PLACES = 8192
 
@@ -59,7 +57,7 @@ class Futures:
 
         Args:
             view: The rounds; what is observed has to be outdated.
-            samples: Futures of each user, a multiple of 4.
+            samples: Futures of each user.
             reach_s: How far cells reach, (rounds, 1).
         """
         channel = view.config.channel
@@ -111,21 +109,19 @@ def _faded(view: RoundView, channel: MobilityChannelConfig, samples: int, time_s
     """
     users, rng = view.config.num_users, np.random.default_rng(0)
     time_s = time_s[:, np.newaxis, np.newaxis, :]
-    doppler = _doppler_hz(view, channel, samples // len(_ROTATIONS), rng)[..., np.newaxis]
-    shape = users, samples // len(_ROTATIONS), 1
+    doppler = _doppler_hz(view, channel, samples, rng)[..., np.newaxis]
+    shape = users, samples, 1
     mean_snr = signal_to_noise_ratio(view.long_term_spectral_efficiency) / channel.receive_antennas
     amplitude = np.sqrt(signal_to_noise_ratio(view.observed_spectral_efficiency) / mean_snr)[:, :, np.newaxis]
 
     moved = places_passed(time_s, doppler * clarke().places_per_unit)
     remembered = special.j0(2.0 * np.pi * doppler * time_s).astype(np.float32)
-    power = np.zeros((*moved.shape[:2], samples, moved.shape[-1]))
+    power = np.zeros((*moved.shape[:2], samples, moved.shape[-1]), dtype=np.float32)
     for antenna in range(channel.receive_antennas):
         place = _any_places(rng, shape)
         innovation = clarke().at(place + moved) - remembered * clarke().at(place)
         now = amplitude[..., np.newaxis] if antenna == 0 else np.zeros((1, 1, 1, 1))
-        mean = remembered * now
-        for turn, rotation in enumerate(_ROTATIONS):
-            power[:, :, turn :: len(_ROTATIONS)] += np.square(np.abs(mean + rotation * innovation))
+        power += np.square(np.abs(remembered * now + innovation))
 
     scale = 0.1 * np.log(10.0) * channel.shadowing_std_db
     decay = doppler / doppler_hz(channel, np.array(channel.shadowing_decorrelation_m))  # v / d_corr
@@ -136,7 +132,7 @@ def _faded(view: RoundView, channel: MobilityChannelConfig, samples: int, time_s
     typical_snr = channel.power_to_noise * 0.5 * (channel.path_gain_low + channel.path_gain_high)
     back = (1.0 - kept) * np.log(typical_snr / mean_snr)[..., np.newaxis, np.newaxis] if scale > 0.0 else 0.0
     snr = mean_snr[..., np.newaxis, np.newaxis] * np.exp(scale * innovation + back)
-    return spectral_efficiency(power * np.repeat(snr, len(_ROTATIONS), axis=2))
+    return spectral_efficiency(power * snr)
 
 
 def _doppler_hz(view: RoundView, channel: MobilityChannelConfig, samples: int, rng: np.random.Generator) -> FloatArray:

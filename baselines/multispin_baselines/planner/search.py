@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -124,9 +126,13 @@ class Plan(NamedTuple):
         )
 
 
-def planned(rounds: Rounds, start: Allocation) -> Plan:
-    """The best plan found from a start."""
-    plan = _with_better_shares(rounds, Plan.of(rounds, *start), _FIRST_STEPS)
+def planned(rounds: Rounds, starts: Sequence[Allocation]) -> Plan:
+    """The best of the plans found from some starts."""
+    return reduce(Plan.or_better, (_improved(rounds, Plan.of(rounds, *start)) for start in starts))
+
+
+def _improved(rounds: Rounds, plan: Plan) -> Plan:
+    plan = _with_better_shares(rounds, plan, _FIRST_STEPS)
     plan = _with_better_lengths(rounds, plan)
     return _with_better_shares(rounds, plan, _FIRST_STEPS)
 

@@ -1,7 +1,6 @@
-"""The long-run reward, and kinds of action in training."""
+"""Environments that agents train in: their reward, and kinds of action."""
 
 from contextlib import closing
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -9,61 +8,33 @@ import pytest
 from multispin_agents.algorithms import make_training_env
 from multispin_agents.networks import Actor, NetworkConfig
 from multispin_agents.policy import LearnedController
-from multispin_agents.rewards import LongRunReward, long_run_reward
-from multispin_baselines import make_controller
 
 from multispin_env import Allocation, RoundView, Simulator, make_config
-from multispin_env.core.equations import expected_tokens
 from multispin_env.envs.actions import ACTIONS, ActionCodec
 from multispin_env.envs.rewards import time_price
 from multispin_env.optimal import average_round
 
-ID = "multispin_env/Heterogeneous-v0"
 NUM_ENVS, USERS = 3, 4
 SMALL = {"num_users": USERS, "episode_rounds": 5}
-
-
-def vector_env(**options: object) -> Any:
-    return gym.make_vec(ID, num_envs=NUM_ENVS, **{"scenario": "mobile", "config": SMALL, **options})
 
 
 def actions(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(-1.0, 1.0, (NUM_ENVS, 2 * USERS)).astype(np.float32)
 
 
-@pytest.mark.parametrize("scenario", ["requests", "mobile"])
-@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
-def test_the_long_run_reward_is_that_of_every_round_played(mode: str, scenario: str) -> None:
-    plain, inner = (vector_env(scenario=scenario, autoreset_mode=mode) for _ in range(2))
-    wrapped = LongRunReward(inner)
-    plain.reset(seed=4)
-    wrapped.reset(seed=4)
-    rng, rounds = np.random.default_rng(0), 0
-    for _ in range(12):
-        played = actions(rng)
-        view = plain.unwrapped.true_round_view()
-        *_, infos = plain.step(played)
-        _, rewards, *_ = wrapped.step(played)
-        infos = infos.get("final_info", infos)
-        if not infos["draft_length"].any():
-            assert not rewards.any()
-            continue
-        rounds += 1
-        decided = Allocation(infos["draft_length"], infos["bandwidth_share"])
-        assert np.allclose(rewards, long_run_reward(view, decided, infos["latency_s"]))
-    assert rounds == (12 if mode == "SameStep" else 10)
-
-
-def test_where_nothing_is_hidden_the_reward_is_tokens_less_the_price_of_seconds() -> None:
-    env = vector_env(scenario="paper").unwrapped
-    env.reset(seed=0)
-    view = env.true_round_view()
-    decided = make_controller("heterogeneous", "llama2").act(view)
-    average = average_round(env.config)
-    tokens = expected_tokens(view.task_acceptance_mean, decided.draft_length).sum(axis=1)
-    rewards = long_run_reward(view, decided, np.full(NUM_ENVS, 0.3))
-    wanted = (tokens - time_price(env.config) * 0.3) / (average.goodput * average.latency_s)
-    assert np.allclose(rewards, wanted)
+def test_the_reward_in_training_is_tokens_less_the_price_of_seconds() -> None:
+    config = make_config("requests", config=SMALL)
+    played = [actions(np.random.default_rng(seed)) for seed in range(SMALL["episode_rounds"])]
+    with closing(make_training_env(config, "residual", NUM_ENVS)) as env:
+        env.seed(0)
+        env.reset()
+        rewards = np.sum([env.step(one)[1] for one in played], axis=0)
+    plain = gym.make_vec("multispin_env/Heterogeneous-v0", NUM_ENVS, config=config.to_dict(), action="residual")
+    plain.reset(seed=0)
+    infos = [plain.step(one)[-1] for one in played]
+    average = average_round(config)
+    wanted = [np.sum(info["tokens"], axis=1) - time_price(config) * info["latency_s"] for info in infos]
+    assert np.allclose(rewards, np.sum(wanted, axis=0) / (average.goodput * average.latency_s), rtol=1e-5)
 
 
 class TimidAction(ActionCodec):
