@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from multispin_agents import AGENTS
 from multispin_agents.networks import NetworkConfig, make_network_codec
+from multispin_agents.rewards import ProgressReward, keeps_acceptance
 from multispin_agents.sb3_policies import AllocationPolicy, RecurrentAllocationPolicy, SquashedAllocationPolicy
 from multispin_env import SCENARIOS, ConfigError, SystemConfig
 from multispin_env.config.validation import Checked, check_fields, check_number, real, shown, whole
@@ -293,7 +294,7 @@ def make_training_env(config: SystemConfig, layer: str, num_envs: int) -> SB3Vec
         action=layer,
         reward="time-priced",
     )
-    return SB3VecEnv(env)
+    return SB3VecEnv(ProgressReward(env) if keeps_acceptance(config) else env)
 
 
 def make_agent(env: SB3VecEnv, config: SystemConfig, network: str, values: Hyperparameters, seed: int) -> BaseAlgorithm:

@@ -8,8 +8,11 @@ import pytest
 from multispin_agents.algorithms import make_training_env
 from multispin_agents.networks import Actor, NetworkConfig
 from multispin_agents.policy import LearnedController
+from multispin_agents.rewards import progress
+from multispin_baselines.planner import own_course
+from multispin_baselines.texts import expected_progress
 
-from multispin_env import Allocation, RoundView, Simulator, make_config
+from multispin_env import Allocation, RoundView, Simulator, SystemConfig, make_config
 from multispin_env.envs.actions import ACTIONS, ActionCodec
 from multispin_env.envs.rewards import time_price
 from multispin_env.optimal import average_round
@@ -22,19 +25,49 @@ def actions(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(-1.0, 1.0, (NUM_ENVS, 2 * USERS)).astype(np.float32)
 
 
-def test_the_reward_in_training_is_tokens_less_the_price_of_seconds() -> None:
-    config = make_config("requests", config=SMALL)
-    played = [actions(np.random.default_rng(seed)) for seed in range(SMALL["episode_rounds"])]
+def rewarded(config: SystemConfig, played: list[np.ndarray]) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """Rewards in training, (rounds, num_envs), and the infos of the same rounds outside of it."""
     with closing(make_training_env(config, "residual", NUM_ENVS)) as env:
         env.seed(0)
         env.reset()
-        rewards = np.sum([env.step(one)[1] for one in played], axis=0)
+        rewards = np.array([env.step(one)[1] for one in played])
     plain = gym.make_vec("multispin_env/Heterogeneous-v0", NUM_ENVS, config=config.to_dict(), action="residual")
     plain.reset(seed=0)
-    infos = [plain.step(one)[-1] for one in played]
+    return rewards, [plain.step(one)[-1] for one in played]
+
+
+def test_the_reward_in_training_is_tokens_less_the_price_of_seconds() -> None:
+    config = make_config("mobile", config=SMALL)
+    rewards, infos = rewarded(config, [actions(np.random.default_rng(seed)) for seed in range(SMALL["episode_rounds"])])
     average = average_round(config)
     wanted = [np.sum(info["tokens"], axis=1) - time_price(config) * info["latency_s"] for info in infos]
-    assert np.allclose(rewards, np.sum(wanted, axis=0) / (average.goodput * average.latency_s), rtol=1e-5)
+    assert np.allclose(rewards, np.array(wanted) / (average.goodput * average.latency_s), rtol=1e-5)
+
+
+def test_where_requests_keep_their_acceptance_it_is_progress_less_the_price_of_seconds() -> None:
+    # All requests outlast the episode: the truth of its beginning holds to its end.
+    config = make_config("requests", config={**SMALL, "requests": {"tokens_low": 250, "tokens_high": 250}})
+    rewards, infos = rewarded(config, [actions(np.random.default_rng(seed)) for seed in range(SMALL["episode_rounds"])])
+    env = gym.make_vec("multispin_env/Heterogeneous-v0", NUM_ENVS, config=config.to_dict()).unwrapped
+    env.reset(seed=0)
+    view, course = env.true_round_view(), own_course(config)
+    usual = progress(view, np.full((NUM_ENVS, USERS), course.draft_length), course.draft_length).sum(axis=1)
+    for reward, info in zip(rewards, infos, strict=True):
+        made = progress(view, info["draft_length"], course.draft_length).sum(axis=1)
+        assert np.allclose(reward, made / usual - course.rounds_per_s * info["latency_s"], rtol=1e-5)
+
+
+def test_progress_with_the_truth_known_is_on_average_what_planners_expect_without_it() -> None:
+    simulator = Simulator(make_config("requests"), 3000)
+    simulator.reset([np.random.default_rng(seed) for seed in range(3000)])
+    view = simulator.true_view()
+    expected = expected_progress(view.take(slice(0, 20)), 6)
+    for length in (1, 6, 20):
+        found = progress(view, np.full(view.acceptance_rate.shape, length), 6)
+        for mean in np.unique(view.task_acceptance_mean):
+            some = found[view.task_acceptance_mean == mean]
+            wanted = expected[view.task_acceptance_mean[:20] == mean][0, length]
+            assert some.mean() == pytest.approx(wanted, abs=4.0 * some.std() / np.sqrt(some.size), rel=0.01)
 
 
 class TimidAction(ActionCodec):

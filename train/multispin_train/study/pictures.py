@@ -17,11 +17,11 @@ from multispin_train.study.plan import (
     FLAGSHIP,
     FLAGSHIP_SETTING,
     SCENARIOS,
+    SPECIALIST_USERS,
     SPEED_SETTINGS,
     SPEEDS_M_S,
     UNSEEN,
     USER_SETTINGS,
-    USERS,
     Study,
     cell_name,
 )
@@ -71,7 +71,7 @@ def draw_transfer(path: Path, results: Results) -> None:
     }
     for label, (player, colour) in players.items():
         for panel, values, names in (
-            (users_panel, USERS, USER_SETTINGS),
+            (users_panel, SPECIALIST_USERS, USER_SETTINGS),
             (speed_panel, SPEEDS_M_S, SPEED_SETTINGS),
         ):
             means = [results.mean(name, player) for name in names]
@@ -80,12 +80,16 @@ def draw_transfer(path: Path, results: Results) -> None:
                 values, [one.low for one in means], [one.high for one in means], color=colour, alpha=0.12
             )
     users_panel.plot(
-        USERS, [results.mean(name, name).value for name in USER_SETTINGS], "k*", markersize=8, label="specialist"
+        SPECIALIST_USERS,
+        [results.mean(name, name).value for name in USER_SETTINGS],
+        "k*",
+        markersize=8,
+        label="specialist",
     )
     users_panel.set_xlabel("users")
     users_panel.set_xscale("log")
     users_panel.minorticks_off()
-    users_panel.set_xticks(USERS, list(map(str, USERS)))
+    users_panel.set_xticks(SPECIALIST_USERS, list(map(str, SPECIALIST_USERS)))
     speed_panel.set_xscale("log")
     speed_panel.minorticks_off()
     speed_panel.set_xticks(SPEEDS_M_S, [f"{speed:g}" for speed in SPEEDS_M_S])
@@ -100,7 +104,7 @@ def draw_transfer(path: Path, results: Results) -> None:
 def draw_curves(path: Path, study: Study) -> None:
     """Draws the agents' evaluations as they learned in the flagship setting."""
     figure, (panel,) = new_figure(8.0, 4.2)
-    for name in (*study.plan.settings[FLAGSHIP_SETTING].cells, "users-20"):
+    for name in study.plan.settings[FLAGSHIP_SETTING].cells:
         curves: dict[int, list[float]] = {}
         for line in study.curves(name):
             if line.controller.startswith("seed"):

@@ -18,10 +18,10 @@ from multispin_train.study.plan import (
     HIDDEN_SETTING,
     SCENARIOS,
     SLOW_SEEDS,
+    SPECIALIST_USERS,
     SPEED_SETTINGS,
     TRANSFER_CONTROLLERS,
     USER_SETTINGS,
-    USERS,
     Study,
     StudyRow,
     cell_name,
@@ -208,7 +208,7 @@ def _targets(results: Results) -> str:
                 met = found.value >= 0.98 and times >= 100.0
                 add(f"against long-run ({times:.0f} times as fast)", agent, found, 0.98, met)
             against(measured, agent, "predictive", 1.0)
-    for users in USERS:
+    for users in SPECIALIST_USERS:
         for action in ACTIONS:
             name, agent = f"users-{users}", cell_name(*FLAGSHIP, action)
             found = results.ratio(name, agent, name)
