@@ -13,6 +13,7 @@ from multispin_baselines.planner import own_course
 from multispin_baselines.texts import expected_progress
 
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig, make_config
+from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.envs.actions import ACTIONS, ActionCodec
 from multispin_env.envs.rewards import time_price
 from multispin_env.optimal import average_round
@@ -49,6 +50,7 @@ def test_where_requests_keep_their_acceptance_it_is_progress_less_the_price_of_s
     config = make_config("requests", config={**SMALL, "requests": {"tokens_low": 250, "tokens_high": 250}})
     rewards, infos = rewarded(config, [actions(np.random.default_rng(seed)) for seed in range(SMALL["episode_rounds"])])
     env = gym.make_vec("multispin_env/Heterogeneous-v0", NUM_ENVS, config=config.to_dict()).unwrapped
+    assert isinstance(env, MultiSpinVectorEnv)
     env.reset(seed=0)
     view, course = env.true_round_view(), own_course(config)
     usual = progress(view, np.full((NUM_ENVS, USERS), course.draft_length), course.draft_length).sum(axis=1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from multispin_agents.policy import LearnedController
-from multispin_baselines import Controller, make_controller
+from multispin_baselines import Controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
@@ -25,6 +25,7 @@ from multispin_env.evaluation.rollout import Episode, play
 from multispin_train.fit.learning_curve import CurveRow
 from multispin_train.fit.training import Training, train
 from multispin_train.options import MOST, CheckedOptions, HyperparameterChanges
+from multispin_train.study.heat import HEAT_CONFIG, HEAT_PLAYERS, HEAT_SETTINGS, make_player
 from multispin_train.workers import Workers
 
 SCENARIOS = ("mobile", "measured", "thermal", "paper", "requests")
@@ -58,12 +59,14 @@ class Plan(CheckedOptions):
     """How much is trained and played.
 
     Attributes:
-        training_seeds: Agents of every kind.
+        training_seeds: Agents of the kinds that play in every scenario.
+        variant_seeds: Agents of the other kinds.
         seeds: Episodes of everyone, on seeds that no training uses.
         hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
     """
 
     training_seeds: int = whole(1, MOST, default=5)
+    variant_seeds: int = whole(1, MOST, default=3)
     seeds: int = whole(1, MOST, default=64)
     hyperparameters: HyperparameterChanges = field(default_factory=dict)
 
@@ -79,12 +82,12 @@ class Plan(CheckedOptions):
             for pair in PAPER_PAIRS
             for action in ACTIONS
         }
-        cells["sac"] = self._cell(agent="sac", action="residual")
+        variants = {"sac": self._cell(agent="sac", action="residual")}
         for users in SPECIALIST_USERS:
-            cells[f"users-{users}"] = self._cell(config={"num_users": users})
+            variants[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
-            cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
-        return cells
+            variants[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
+        return cells | {name: replace(cell, seeds=self.variant_seeds) for name, cell in variants.items()}
 
     def _cell(self, action: str = "direct", **fields: Any) -> Training:
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
@@ -116,6 +119,8 @@ class Plan(CheckedOptions):
             changes = {"channel": {"speeds_m_s": [speed]}}
             settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, own.cells)
         hidden = tuple(name for name in self.cells if name.startswith(HIDDEN_SETTING))
+        for name, own_pair in zip(HEAT_SETTINGS, PAPER_PAIRS, strict=True):
+            settings[name] = Setting("thermal", own_pair, HEAT_CONFIG, ("predictive", *HEAT_PLAYERS.values()), ())
         settings[HIDDEN_SETTING] = Setting(scenario, pair, _HIDDEN, TRANSFER_CONTROLLERS, hidden)
         return settings
 
@@ -203,7 +208,7 @@ class Study:
             manifest,
             StudyRow,
             unique=("setting", "player", "training_seed", "seed"),
-            allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS}},
+            allowed={"setting": plan.settings, "player": {*plan.cells, *CONTROLLERS, *HEAT_PLAYERS.values()}},
         )
 
     def cell_path(self, name: str) -> Path:
@@ -250,7 +255,7 @@ class Study:
             name, who, training_seed = player
             setting = self.plan.settings[name]
             make = (
-                functools.partial(make_controller, who, setting.model_pair)
+                functools.partial(make_player, who, setting.model_pair)
                 if training_seed < 0
                 else functools.partial(LearnedController.load, self.policy_path(who, training_seed))
             )

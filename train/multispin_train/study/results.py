@@ -50,6 +50,10 @@ class Results:
         )
         return interquartile_mean(ours / (theirs if len(theirs) == 1 else theirs.mean(axis=0)))
 
+    def gain(self, setting: str, player: str, other: str) -> Estimate:
+        """The ratio less 1."""
+        return Estimate(*(value - 1.0 for value in self.ratio(setting, player, other)))
+
     def _seeds(self, setting: str, player: str) -> NDArray[np.int64]:
         return np.unique([seed for _, seed in self._rows[setting, player]])
 
