@@ -14,24 +14,33 @@ from matplotlib.figure import Figure
 
 from multispin_env.files import write_atomically
 
-# Paul Tol's bright scheme: told apart by the colour-blind and in print.
+# Paul Tol's bright scheme, with two of his other colours: told apart by the colour-blind and in print.
+BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"
+ORANGE, BROWN, BLACK, GREY, PALE = "#ee7733", "#997700", "#000000", "#777777", "#bbbbbb"
+# For series that are no controllers, and for three of a kind.
+SERIES = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
+SHADES = ("#99ccee", BLUE, "#113355")
+
+# Of the controllers, and of agents by their action.
 COLOURS = {
-    "p2p": "#bbbbbb",
-    "centralized": "#777777",
-    "fixed": "#ccbb44",
-    "uniform": "#228833",
-    "homogeneous": "#4477aa",
+    "p2p": PALE,
+    "centralized": GREY,
+    "fixed": YELLOW,
+    "uniform": GREEN,
+    "homogeneous": BLUE,
     "algorithm1": "#ee9988",
-    "heterogeneous": "#ee6677",
-    "posterior": "#66ccee",
-    "predictive": "#aa3377",
-    "stochastic": "#994455",
-    "long-run": "#AA4499",
-    "clairvoyant": "#000000",
+    "heterogeneous": RED,
+    "posterior": CYAN,
+    "predictive": PURPLE,
+    "stochastic": BROWN,
+    "long-run": ORANGE,
+    "clairvoyant": BLACK,
+    "direct": BLUE,
+    "residual": GREEN,
 }
 
 # Agents that are none of these take turns.
-_OTHERS = ("#ee7733", "#0077bb", "#33bbee", "#cc3311", "#009988", "#ee3377")
+_OTHERS = ("#0077bb", "#33bbee", "#cc3311", "#009988", "#ee3377")
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,

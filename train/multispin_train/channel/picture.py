@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multispin_env.core.equations import FloatArray
-from multispin_env.evaluation.plots import STYLE, save
+from multispin_env.evaluation.plots import BLACK, BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, RED, STYLE, YELLOW, save
 from multispin_train.channel.comparison import MODEL, Source
 from multispin_train.channel.statistics import (
     AHEAD_S,
@@ -22,8 +22,8 @@ from multispin_train.channel.statistics import (
 )
 
 # Models from slow to fast, and files, which are dashed where they share a panel.
-MODEL_INKS = ("#4477aa", "#228833", "#ee6677", "#aa3377", "#ccbb44")
-_FILE_INKS = ("#000000", "#777777", "#bb5566", "#997700")
+MODEL_INKS = (BLUE, GREEN, RED, PURPLE, YELLOW)
+_FILE_INKS = (BLACK, GREY, ORANGE, BROWN)
 _SHOWN_S = 20.0
 _WINDOWS_S = tuple(0.01 * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]))
 

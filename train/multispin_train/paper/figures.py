@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.core.equations import FloatArray, expected_tokens, goodput
-from multispin_env.evaluation.plots import COLOURS, new_figure, save
+from multispin_env.evaluation.plots import COLOURS, SHADES, new_figure, save
 from multispin_env.evaluation.rollout import independent_rounds
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, optimal_draft_length
 from multispin_train.paper.points import SCHEMES, SINGLE_SCHEMES, SWEEPS, PointRow, Points
@@ -25,7 +25,7 @@ def draw_figure_3(path: Path) -> None:
     """Expected goodput against the common draft length, for three bandwidths."""
     figure, axes = new_figure(9.0, 3.6, columns=len(PAPER_PAIRS))
     for pair, panel in zip(PAPER_PAIRS, axes, strict=True):
-        for shade, bandwidth_hz in zip(("#99ccee", "#4477aa", "#113355"), (5e6, 10e6, 20e6), strict=True):
+        for shade, bandwidth_hz in zip(SHADES, (5e6, 10e6, 20e6), strict=True):
             problem = RoundProblem.from_view(
                 independent_rounds(make_config("paper", pair, {"bandwidth_hz": bandwidth_hz}), 200)
             )

@@ -10,13 +10,13 @@ from scipy import special
 from multispin_env import make_config
 from multispin_env.core.requests.positional import HORIZON
 from multispin_env.core.requests.synthetic import beta_parameters
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import SERIES, new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.reality import published
 from multispin_train.reality.analysis import EARLY_POSITIONS, POSITIONS_PER_BIN, Analysis
 from multispin_train.reality.drift import Drift
-from multispin_train.reality.findings import INKS, Findings, percent
+from multispin_train.reality.findings import Findings, percent
 
 _SHOWN_LAGS = 48
 
@@ -57,10 +57,10 @@ def _acceptance_picture(path: Path, findings: Findings) -> None:
     rates = np.linspace(0.0, 1.0, 401)
     for panel, task in zip(axes, analysis.tasks, strict=True):
         means = np.sort(analysis.request_mean[names == task.name])
-        panel.step(means, np.arange(1, len(means) + 1) / len(means), where="post", color=INKS[0], label="measured")
+        panel.step(means, np.arange(1, len(means) + 1) / len(means), where="post", color=SERIES[0], label="measured")
         if 0.0 < task.std.value**2 < task.mean.value * (1.0 - task.mean.value):
             shapes = beta_parameters(task.mean.value, task.std.value)
-            panel.plot(rates, special.betainc(*shapes, rates), color=INKS[1], label="Beta")
+            panel.plot(rates, special.betainc(*shapes, rates), color=SERIES[1], label="Beta")
         low = float(means[0])
         panel.set_xlim(max(0.0, low - 0.2 * (1.0 - low)), 1.0)
         panel.set_title(task.name)
@@ -124,11 +124,11 @@ def _course_picture(path: Path, analysis: Analysis) -> None:
     figure, (left, right) = new_figure(9.6, 3.4, columns=2)
     value, low, high = analysis.position
     places = POSITIONS_PER_BIN * np.arange(len(value)) + 0.5 * POSITIONS_PER_BIN
-    left.fill_between(places, low, high, color=INKS[0], alpha=0.2, linewidth=0)
-    left.plot(places, value, ".-", color=INKS[0])
+    left.fill_between(places, low, high, color=SERIES[0], alpha=0.2, linewidth=0)
+    left.plot(places, value, ".-", color=SERIES[0])
     left.set_xlabel(f"position, in bins of {POSITIONS_PER_BIN} tokens")
     left.set_ylabel("mean acceptance")
-    for name, drift, ink in (("acceptance", analysis.acceptance, INKS[0]), ("outcomes", analysis.outcome, INKS[1])):
+    for name, drift, ink in (("acceptance", analysis.acceptance, SERIES[0]), ("outcomes", analysis.outcome, SERIES[1])):
         shown = slice(1, _SHOWN_LAGS + 1)
         value, low, high = (part[shown] for part in drift.autocovariance)
         lags = np.arange(1, len(value) + 1)

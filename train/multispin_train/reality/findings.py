@@ -11,8 +11,6 @@ from multispin_env.profiles import ModelPair, Traces
 from multispin_train.benchmark.protocol import Row
 from multispin_train.reality.analysis import Analysis
 
-INKS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-
 
 @dataclass(frozen=True)
 class Truncation:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from multispin_env.core.equations import FloatArray
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import SERIES, new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.reality.analysis import Analysis
 from multispin_train.reality.drifting_rates import DRAFT_LENGTHS
-from multispin_train.reality.findings import INKS, Findings, less_one, percent
+from multispin_train.reality.findings import Findings, less_one, percent
 from multispin_train.reality.prefixes import MODELS
 
 _SHOWN_LENGTHS = (1, 2, 4, 8, 16, 25)
@@ -75,7 +75,7 @@ def _prefix_picture(path: Path, analysis: Analysis) -> None:
     for name, curve, mark in (("as played", prefixes.played, "o"), ("from any position", prefixes.anywhere, "s")):
         errors = np.abs(np.stack([curve.low, curve.high]) - curve.value)
         left.errorbar(DRAFT_LENGTHS, curve.value, yerr=errors, fmt=mark, color="black", markersize=3, label=name)
-    for ink, (name, error) in zip(INKS, prefixes.errors.items(), strict=False):
+    for ink, (name, error) in zip(SERIES, prefixes.errors.items(), strict=False):
         left.plot(DRAFT_LENGTHS, prefixes.models[name], color=ink)
         right.fill_between(DRAFT_LENGTHS, 100.0 * error.low, 100.0 * error.high, color=ink, alpha=0.12, linewidth=0)
         right.plot(DRAFT_LENGTHS, 100.0 * error.value, color=ink, label=name)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from multispin_env.core.equations import FloatArray
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import SERIES, new_figure, save
 from multispin_env.evaluation.statistics import BOOTSTRAP_RESAMPLES, Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.benchmark.protocol import Row
 from multispin_train.benchmark.report import CEILING, REFERENCE
-from multispin_train.reality.findings import INKS, Findings, less_one, percent
+from multispin_train.reality.findings import Findings, less_one, percent
 
 _SEED = 20260603
 # Controllers that take acceptance for independent, from the one that knows the task's mean on.
@@ -155,7 +155,7 @@ Ranking: {kept}."""
 def _ranking_picture(path: Path, played: _Played) -> None:
     names = [name for name in played.names if name != CEILING]
     figure, (axes,) = new_figure(7.2, 1.0 + 0.5 * len(names))
-    for shift, (world, ink) in enumerate(zip(_WORLDS, (INKS[0], INKS[3], INKS[1]), strict=True)):
+    for shift, (world, ink) in enumerate(zip(_WORLDS, (SERIES[0], SERIES[3], SERIES[1]), strict=True)):
         values = 100.0 * np.array([played.relative(world, name, CEILING) for name in names])
         heights = np.arange(len(names))[::-1] + 0.22 * (1 - shift)
         axes.errorbar(

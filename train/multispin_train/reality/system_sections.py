@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import SERIES, new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table
 from multispin_train.measure.verification_fit import VerificationFit
-from multispin_train.reality.findings import INKS, Findings
+from multispin_train.reality.findings import Findings
 
 
 def entries_section(folder: Path, findings: Findings) -> str:
@@ -49,7 +49,7 @@ def entries_section(folder: Path, findings: Findings) -> str:
         values[:, 0],
         yerr=np.abs(values[:, 1:].T - values[:, 0]),
         fmt="o-",
-        color=INKS[0],
+        color=SERIES[0],
         capsize=3,
     )
     for one, value, following in zip(sweep, values[:, 0], [*sweep[1:], None], strict=True):
@@ -127,7 +127,7 @@ def _verification_picture(path: Path, points: Sequence[Mapping[str, Any]], fit: 
         values = sorted({point[kept] for point in points})
         series = {value: [point for point in points if point[kept] == value] for value in values}
         shown = [value for value, held in series.items() if len(held) > 2]
-        for ink, value in zip(itertools.cycle(INKS), shown):
+        for ink, value in zip(itertools.cycle(SERIES), shown):
             held = sorted(series[value], key=lambda point: point[along])
             places = np.array([point[along] for point in held])
             medians, low, high = (

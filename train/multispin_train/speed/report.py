@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import BLUE, BROWN, GREEN, RED, SHADES, YELLOW, new_figure, save
 from multispin_env.evaluation.tables import new_table
 from multispin_train.speed import decisions, environments
 from multispin_train.speed.timing import Measurement
@@ -63,7 +63,7 @@ def draw_speed(path: Path, measurements: Sequence[Measurement]) -> None:
     """Draws rates of the environment and of the solvers, beside floor and references."""
     rate = {measurement.name: measurement.rate for measurement in measurements}
     figure, (environment, solving) = new_figure(9.0, 4.6, columns=2)
-    for users, colour in zip(environments.USERS, ("#99ccee", "#4477aa", "#113355"), strict=True):
+    for users, colour in zip(environments.USERS, SHADES, strict=True):
         values = [rate[f"make_vec, mobile, {num_envs} num_envs, K = {users}"] for num_envs in environments.NUM_ENVS]
         environment.loglog(environments.NUM_ENVS, values, "o-", color=colour, label=f"mobile, K = {users}")
     floor = rate["floor: random numbers of block fading, 1024 num_envs, K = 20"]
@@ -72,11 +72,11 @@ def draw_speed(path: Path, measurements: Sequence[Measurement]) -> None:
     environment.set_ylabel("user-steps per second")
     environment.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=8)
     for rounds, marker in zip(decisions.SOLVER_BATCHES, ("s", "o"), strict=True):
-        for solve, colour in (("solve_homogeneous", "#4477aa"), ("solve_heterogeneous", "#ee6677")):
+        for solve, colour in (("solve_homogeneous", BLUE), ("solve_heterogeneous", RED)):
             values = [rate[f"{solve}, K = {users}, batch of {rounds}"] for users in decisions.SOLVER_USERS]
             label = f"{solve.removeprefix('solve_')}, batch of {rounds}"
             solving.loglog(decisions.SOLVER_USERS, values, f"{marker}-", color=colour, label=label)
-    for name, colour in zip(decisions.REFERENCES, ("#ccbb44", "#997700", "#228833"), strict=True):
+    for name, colour in zip(decisions.REFERENCES, (YELLOW, BROWN, GREEN), strict=True):
         values = [rate[f"reference: {name}, K = {users}"] for users in decisions.REFERENCE_USERS]
         solving.loglog(decisions.REFERENCE_USERS, values, "^-", color=colour, label=name)
     solving.set_xlabel("users K")

@@ -14,7 +14,7 @@ from multispin_baselines import Controller, posterior_acceptance
 from multispin_env import RoundView, SystemConfig
 from multispin_env.core.equations import FloatArray, signal_to_noise_ratio
 from multispin_env.envs import MultiSpinVectorEnv
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import PALE, new_figure, save
 
 FIRST_SEED = 950_000
 NUM_ENVS = 24
@@ -110,7 +110,7 @@ def picture(
         strict=True,
     ):
         panel.set_xlabel(label, fontsize=9)
-        panel.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
+        panel.axhline(1.0, color=PALE, linewidth=0.8, zorder=0)
     for panel in (panels[3], panels[7]):
         panel.set_xscale("log")
     panels[0].set_ylabel("mean draft length, tokens")

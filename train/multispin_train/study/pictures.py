@@ -27,8 +27,6 @@ from multispin_train.study.plan import (
 )
 from multispin_train.study.results import Results
 
-_ACTION_COLOURS = {"direct": "#4477aa", "residual": "#228833"}
-
 
 def draw_goodput(path: Path, results: Results) -> None:
     """Draws everybody's goodput in every scenario with every pair."""
@@ -40,7 +38,7 @@ def draw_goodput(path: Path, results: Results) -> None:
                 (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "predictive", "stochastic", "long-run")
             ]
             trained = FLAGSHIP[0] if scenario in UNSEEN else scenario
-            players += [(cell_name(trained, pair, action), _ACTION_COLOURS[action]) for action in ACTIONS]
+            players += [(cell_name(trained, pair, action), COLOURS[action]) for action in ACTIONS]
             players += [("clairvoyant", COLOURS["clairvoyant"])]
             players = [(player, colour) for player, colour in players if results.has(name, player)]
             for place, (player, colour) in enumerate(players):
@@ -66,8 +64,8 @@ def draw_transfer(path: Path, results: Results) -> None:
     players = {
         "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
         "predictive": ("predictive", COLOURS["predictive"]),
-        "direct, trained with 5 to 100 users, all speeds": (direct, _ACTION_COLOURS["direct"]),
-        "residual, likewise": (residual, _ACTION_COLOURS["residual"]),
+        "direct, trained with 5 to 100 users, all speeds": (direct, COLOURS["direct"]),
+        "residual, likewise": (residual, COLOURS["residual"]),
     }
     for label, (player, colour) in players.items():
         for panel, values, names in (
@@ -138,7 +136,7 @@ def draw_behaviour(path: Path, study: Study) -> None:
         {
             **players,
             "agent": (
-                _ACTION_COLOURS["direct"],
+                COLOURS["direct"],
                 functools.partial(LearnedController.load, agent),
             ),
         },

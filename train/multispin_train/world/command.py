@@ -15,6 +15,8 @@ from multispin_train.channel.comparison import table as channel_table
 from multispin_train.channel.picture import draw as draw_comparison
 from multispin_train.display import CommandProgress
 from multispin_train.options import check_count
+from multispin_train.world.fades import REMEDIES, draw_fades, try_remedy
+from multispin_train.world.fades import markdown as fades_markdown
 from multispin_train.world.latencies import LatencyRow, draw_latencies, markdown, play_latencies, table
 from multispin_train.world.pictures import draw_channel, draw_upload, find_upload
 
@@ -28,9 +30,9 @@ def world(
     """Draws what the world of mobile is like.
 
     A user's channel at each speed, one upload under way, how long rounds last by controller for both of the paper's
-    pairs, and the channel beside measured uplinks: channel.png, upload.png, latency.png, measured.png, and in report.md
-    the table of latencies. Rows of latencies come as they are played; run again with the same arguments to go on after
-    an interruption.
+    pairs, what it costs to trust a deep fade, and the channel beside measured uplinks: channel.png, upload.png,
+    latency.png, fades.png, measured.png, and in report.md the tables of latencies and remedies. Rows of latencies come
+    as they are played; run again with the same arguments to go on after an interruption.
 
     Example: multispin world --output runs/world
 
@@ -71,9 +73,18 @@ def world(
                 if (pair, name) not in done:
                     task = progress.add_task(f"{name} / {pair}", total=system.episode_rounds)
                     folder.append(play_latencies(name, pair, system, seeds, lambda: progress.advance(task)))  # noqa: B023
+        task = progress.add_task("fades", total=len(systems) * len(REMEDIES))
+        remedies = []
+        for pair, system in systems.items():
+            for told in REMEDIES:
+                remedies.append(try_remedy(told, pair, system, seeds))
+                progress.advance(task)
     rows = folder.rows()
     draw_latencies(output / "latency.png", rows, _DRAWN)
-    write_atomically(output / "report.md", f"# How long rounds of mobile last\n\n{markdown(rows)}\n")
+    draw_fades(output / "fades.png", remedies)
+    sections = {"How long rounds of mobile last": markdown(rows), "To trust a deep fade": fades_markdown(remedies)}
+    page = "\n".join(f"# {title}\n\n{table_text}\n" for title, table_text in sections.items())
+    write_atomically(output / "report.md", page)
     console.print(channel_table(sources))
     console.print(table(rows))
     console.print(f"pictures: {output}", highlight=False, markup=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from multispin_env.core import Allocation
 from multispin_env.core.channel import make_channel
 from multispin_env.core.equations import FloatArray
 from multispin_env.core.streams import Streams
-from multispin_env.evaluation.plots import new_figure, save
+from multispin_env.evaluation.plots import BLUE, GREY, new_figure, save
 from multispin_train.channel.picture import MODEL_INKS
 
 _SHOWN_S = 20.0
@@ -24,7 +24,7 @@ _SEED = 3
 # The upload that is shown: the first whose rate, held as it was, would have taken so many times as long.
 _OVERESTIMATE = (2.5, 4.0)
 _DRAFT_LENGTH = 8
-_FROZEN_INK, _LIVE_INK = "#777777", "#4477aa"
+_FROZEN_INK, _LIVE_INK = GREY, BLUE
 
 
 def draw_channel(path: Path, config: SystemConfig) -> None:
