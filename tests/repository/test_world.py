@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from multispin_train.world import command
+from multispin_train.world.fades import try_remedy
 from multispin_train.world.latencies import LIMIT_S, LatencyRow, play_latencies
 from multispin_train.world.pictures import find_upload
 
@@ -56,7 +57,7 @@ def test_the_command_draws_every_picture_and_goes_on_where_it_was(tmp_path, monk
     monkeypatch.setattr(command, "make_config", lambda scenario, pair: make_config(scenario, pair, short))
     output = tmp_path / "out"
     command.world(output, seeds=2)
-    for name in ("channel", "upload", "latency", "measured"):
+    for name in ("channel", "upload", "latency", "fades", "measured"):
         assert 10_000 < (output / f"{name}.png").stat().st_size < 200_000
     with (output / "latency" / "results.csv").open(encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
@@ -68,7 +69,15 @@ def test_the_command_draws_every_picture_and_goes_on_where_it_was(tmp_path, monk
     assert (output / "latency" / "results.csv").read_bytes() == before
 
 
+def test_the_paper_s_controller_leaves_a_fading_user_too_much_and_to_expect_the_fade_s_end_wins():
+    config = make_config("mobile", config={"episode_rounds": 60})
+    observed, expected = (try_remedy(told, "llama2", config, 8) for told in ("the rate observed", "the rate expected"))
+    assert observed.depth_db[0] < -20.0
+    assert observed.relative_share[0] > 2.0 * expected.relative_share[0]
+    assert np.mean(expected.goodput) > np.mean(observed.goodput)
+
+
 def test_pictures_of_the_page_are_small():
     pictures = sorted(WORLD.glob("*.png"))
-    assert [picture.stem for picture in pictures] == ["channel", "latency", "measured", "upload"]
+    assert [picture.stem for picture in pictures] == ["channel", "fades", "latency", "measured", "upload"]
     assert all(picture.stat().st_size < 200_000 for picture in pictures)
