@@ -15,7 +15,10 @@ from multispin_train import search
 from multispin_train.cli import main
 from multispin_train.fit import training as fit
 from multispin_train.fit.learning_curve import CurveRow
+from multispin_train.workers import Workers
 from rich.progress import Progress
+
+from multispin_env.files import read_json
 
 GIVEN = {"num_envs": 8, "width": 8, "batch_size": 16}
 WANTED = search.Search(config={"num_users": 3, "episode_rounds": 5}, hyperparameters=GIVEN, total_timesteps=256)
@@ -26,9 +29,9 @@ def few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "EVALUATION_SEEDS", range(900_000, 900_002))
 
 
-def searched(path: Path, trials: int) -> dict[str, object]:
+def searched(path: Path, trials: int, jobs: int = 1) -> dict[str, object]:
     with Progress(disable=True) as progress:
-        return search.run_search(WANTED, trials, path, progress)
+        return search.run_search(WANTED, trials, path, Workers(jobs=jobs), progress)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -65,6 +68,17 @@ def test_a_search_goes_on_where_it_was_interrupted_and_leaves_a_section_for_the_
     load_hyperparameters("ppo", ["mobile"], section)
     assert (tmp_path / "trials.png").read_bytes().startswith(b"\x89PNG")
     assert searched(tmp_path, 3) == best  # nothing is left to do
+
+
+def test_several_trials_at_once_are_those_that_were_asked_for_and_all_go_into_the_table(tmp_path: Path) -> None:
+    best = searched(tmp_path, 4, jobs=2)
+    found = rows(tmp_path)
+    assert [row["trial"] for row in found] == ["0", "1", "2", "3"]
+    assert len({row["learning_rate"] for row in found}) == 4
+    for row in found:
+        manifest = read_json(tmp_path / "trials" / row["trial"] / "manifest.json")
+        assert manifest["values"]["learning_rate"] == float(row["learning_rate"])
+    assert searched(tmp_path, 4, jobs=2) == best  # nothing is left to do
 
 
 def test_a_trial_that_falls_behind_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import optuna
+import torch
 import tyro
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -42,6 +43,7 @@ from multispin_train.options import (
     check_count,
     command_line,
 )
+from multispin_train.workers import Workers
 
 # Evaluations in a trial, at each of which it can be cut short, and trials that run to their end before any is.
 EVALUATIONS = 5
@@ -144,13 +146,19 @@ class Search(CheckedOptions):
         return command_line("search", asdict(self))
 
 
-def search(task: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 30) -> None:
+def search(
+    task: tyro.conf.OmitArgPrefixes[Search],
+    output: Path,
+    trials: int = 30,
+    workers: tyro.conf.OmitArgPrefixes[Workers] = Workers(),  # noqa: B008 (frozen)
+) -> None:
     """Searches an agent's hyperparameters on one scenario.
 
     Runs short trainings with hyperparameters that Optuna chooses, and cuts those short that fall behind, judged on the
     seeds that fit evaluates on. Writes trials.csv and trials.png as they come and, at the end, best.yaml, a section for
     agents/multispin_agents/hyperparameters/AGENT.yaml. multispin_train/search.py says what is searched. Run again with
-    the same arguments to go on after an interruption, or with more trials to go further.
+    the same arguments to go on after an interruption, or with more trials to go further. Several jobs train as many
+    trials side by side, chosen together; which of them are cut short then depends on who is quicker.
 
     Example: multispin search --scenario mobile --agent ppo --trials 30 --output runs/search-mobile
 
@@ -158,6 +166,7 @@ def search(task: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 
         task: What is searched for.
         output: A new folder, or one to go on with.
         trials: Trainings, those that the folder holds included.
+        workers: Who trains; all of them read and write the output.
 
     Raises:
         FileExistsError: The folder holds something else.
@@ -165,12 +174,12 @@ def search(task: tyro.conf.OmitArgPrefixes[Search], output: Path, trials: int = 
     """
     console = Console()
     with CommandProgress(console) as progress:
-        run_search(task, trials, output, progress)
+        run_search(task, trials, output, workers, progress)
     console.print((output / "best.yaml").read_text(encoding="utf-8"), highlight=False, markup=False, end="")
     console.print(f"trials: {output / 'trials.csv'}", highlight=False, markup=False, soft_wrap=True)
 
 
-def run_search(wanted: Search, trials: int, output: Path, progress: Progress) -> dict[str, Any]:
+def run_search(wanted: Search, trials: int, output: Path, workers: Workers, progress: Progress) -> dict[str, Any]:
     """Runs the trials that the folder lacks and writes ``best.yaml``, a section for the agent's file.
 
     The first trial has the values that the file has now; later ones are the choice of a tree-structured Parzen
@@ -181,6 +190,7 @@ def run_search(wanted: Search, trials: int, output: Path, progress: Progress) ->
         wanted: What to search for.
         trials: Number of trials, those that the folder holds included.
         output: A new or empty folder, or one of the same search.
+        workers: Who trains.
         progress: Where progress is shown.
 
     Returns:
@@ -199,19 +209,32 @@ def run_search(wanted: Search, trials: int, output: Path, progress: Progress) ->
     }
     claim_folder(output, manifest)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _open_study(output / "optuna.journal", wanted)
-    task = progress.add_task("trials", total=trials)
-    while len(_finished(study)) < trials:
-        progress.update(task, completed=len(_finished(study)))
-        _run(_next_trial(study, wanted), study, wanted, output, progress)
-        _write_trials(output / "trials.csv", study, wanted)
-        _picture(output / "trials.png", study, wanted)
-    progress.update(task, completed=trials)
+    study = _resumed(output / "optuna.journal", wanted)
+    task = progress.add_task("trials", total=trials, completed=len(_finished(study)))
+    while (left := trials - len(_finished(study))) > 0:
+        pieces = [(number, wanted, output) for number in _next_trials(study, wanted, min(workers.jobs, left))]
+        for (number, *_), failure in workers.work(_run, pieces):
+            if failure is not None:
+                progress.console.print(f"trial {number} failed: {failure}", highlight=False, markup=False)
+            progress.advance(task)
+            _write_trials(output / "trials.csv", study, wanted)
+            _picture(output / "trials.png", study, wanted)
     return _write_best(output / "best.yaml", study, wanted)
 
 
-def _open_study(journal: Path, wanted: Search) -> optuna.Study:
-    """The study that the journal holds, or a new one.
+def _open_study(journal: Path) -> optuna.Study:
+    """The study that the journal holds, or a new one."""
+    return optuna.create_study(
+        study_name="search",
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+
+def _resumed(journal: Path, wanted: Search) -> optuna.Study:
+    """The same, while nobody else writes to the journal; what an interruption cut off is removed.
 
     Raises:
         ValueError: The journal holds something else.
@@ -226,13 +249,7 @@ def _open_study(journal: Path, wanted: Search) -> optuna.Study:
             if not isinstance(parse_json(line, f"{journal}, entry {number}"), dict):
                 raise ConfigError(f"{journal}, entry {number}: must be an object, got {shown(line)}")
     try:
-        study = optuna.create_study(
-            study_name="search",
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=_PATIENT_TRIALS),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        study = _open_study(journal)
         trials = study.get_trials(deepcopy=False)
     except OSError:
         raise
@@ -258,27 +275,42 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
 
 
-def _next_trial(study: optuna.Study, wanted: Search) -> Trial:
-    # The number of trials as the seed: a search that goes on does not draw the same numbers again.
-    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
-    interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    if interrupted:
-        return Trial(study, interrupted[0]._trial_id)
+def _next_trials(study: optuna.Study, wanted: Search, count: int) -> list[int]:
+    """Numbers of trials with hyperparameters to train with: those that were interrupted, and new ones."""
+    interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))[:count]
+    trials = [Trial(study, trial._trial_id) for trial in interrupted]
     if not study.trials:
         current = asdict(wanted.training({}).values())
         study.enqueue_trial({name: current[name] for name in wanted.space()})
-    return study.ask()
+    while len(trials) < count:
+        # The number of trials as the seed: a search that goes on does not draw the same numbers again.
+        study.sampler = optuna.samplers.TPESampler(seed=len(_begun(study)))
+        trials.append(study.ask())
+        _suggest(trials[-1], wanted)
+    return [trial.number for trial in trials]
 
 
-def _run(trial: Trial, study: optuna.Study, wanted: Search, output: Path, progress: Progress) -> None:
-    """Trains with a trial's hyperparameters and tells the study what came of it."""
+def _begun(study: optuna.Study) -> list[FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+
+def _suggest(trial: Trial, wanted: Search) -> None:
     for name, values in wanted.space().items():
         if isinstance(values, Between):
             trial.suggest_float(name, *values, log=True)
         else:
             trial.suggest_categorical(name, values)
+
+
+def _run(number: int, wanted: Search, output: Path) -> str | None:
+    """Trains with a trial's hyperparameters and tells the study what came of it; returns why it failed, if it did."""
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _open_study(output / "optuna.journal")
+    trial = Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+    _suggest(trial, wanted)  # what was interrupted while it was asked for
     training = wanted.training(_rounded(trial.params))
-    folder = training.open_folder(output / "trials" / str(trial.number))
+    folder = training.open_folder(output / "trials" / str(number))
 
     def report(row: CurveRow) -> None:
         if not row.timesteps:  # before training
@@ -287,18 +319,16 @@ def _run(trial: Trial, study: optuna.Study, wanted: Search, output: Path, progre
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    before = set(progress.task_ids)
     try:
-        rows = train(training, folder, progress, report)
+        rows = train(training, folder, Progress(disable=True), report)
         study.tell(trial, max(row.gain for row in rows if row.controller == "seed0" and row.timesteps))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
         shutil.rmtree(folder.path / "seed0")
     except ValueError as error:  # such as actions that are no longer numbers
         study.tell(trial, state=TrialState.FAIL)
-        progress.console.print(f"trial {trial.number} failed: {error}", highlight=False, markup=False)
-    for task in set(progress.task_ids) - before:
-        progress.remove_task(task)
+        return str(error)
+    return None
 
 
 def _rounded(params: Mapping[str, Any]) -> dict[str, Any]:
