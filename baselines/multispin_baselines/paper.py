@@ -89,9 +89,9 @@ def _best_priced_lengths(
     """
     users = len(ready_s)
     # Everybody's first token, and then by what they gain; of equal ones an earlier one of the draft comes first.
-    worth = gain.copy()
-    worth[:, 0] = np.inf
-    order = np.argsort(-worth, axis=None, kind="stable")
+    rank = gain.copy()
+    rank[:, 0] = np.inf
+    order = np.argsort(-rank, axis=None, kind="stable")
     deadline_s = np.unique(ready_s[ready_s >= ready_s[:, 0].max()])[:, np.newaxis]
     in_time = ready_s.ravel()[order] <= deadline_s
     tokens = users + np.cumsum(in_time * gain.ravel()[order], axis=1)

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from multispin_baselines import make_controller
-from multispin_baselines.beliefs import acceptance_belief
 from multispin_baselines.planner import Course, LongRun, Stochastic
 from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import expected_maximum
+from multispin_baselines.posterior import posterior_acceptance
 from multispin_baselines.texts import expected_progress, prefix_probabilities
 
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
@@ -104,10 +104,12 @@ def test_prefix_probabilities_are_how_often_drafts_are_accepted(
 
 def test_without_drift_prefix_probabilities_are_the_moments_of_the_posterior() -> None:
     view = simulator(make_config("requests"), 8, rounds=12).view()
-    posterior, probabilities = acceptance_belief(view), prefix_probabilities(view)
+    alpha, beta = beta_parameters(view.task_acceptance_mean, view.task_acceptance_std)
+    alpha, beta = alpha + view.request_accepted, beta + view.request_tested - view.request_accepted
+    probabilities = prefix_probabilities(view)
     for length in (0, 1, 6, 20):
         steps = np.arange(length)[:, np.newaxis, np.newaxis]
-        moments = np.prod((posterior.alpha + steps) / (posterior.alpha + posterior.beta + steps), axis=0)
+        moments = np.prod((alpha + steps) / (alpha + beta + steps), axis=0)
         assert np.allclose(probabilities[..., length], moments, atol=2e-3)
     known = simulator(make_config("paper"), 2).view()
     assert np.allclose(prefix_probabilities(known)[..., 9], known.task_acceptance_mean**9)
@@ -118,23 +120,20 @@ def conjugate_mean(view: RoundView) -> np.ndarray:
     return (alpha + view.request_accepted) / (alpha + beta + view.request_tested)
 
 
-def test_without_drift_the_belief_is_the_conjugate_posterior() -> None:
+def test_without_drift_the_posterior_acceptance_is_the_conjugate_one() -> None:
     view = simulator(make_config("requests"), 8, rounds=12).view()
-    belief = acceptance_belief(view)
-    assert np.allclose(belief.mean, conjugate_mean(view), rtol=1e-12)
-    prior = sum(beta_parameters(view.task_acceptance_mean, view.task_acceptance_std))
-    assert np.allclose(belief.alpha + belief.beta, prior + view.request_tested, rtol=1e-9)
+    assert np.allclose(posterior_acceptance(view), conjugate_mean(view), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("share", "tokens"), [(0.5, 20.0), (0.9, 2.5), (1.0, 10.0)])
-def test_with_drift_the_belief_is_better_than_the_conjugate_posterior_and_than_none(
+def test_with_drift_the_posterior_acceptance_is_better_than_the_conjugate_posterior_and_than_none(
     share: float, tokens: float
 ) -> None:
     drift = {"requests": {"drift_share": share, "drift_correlation_tokens": tokens}}
     view = simulator(make_config("mobile", config=drift), 60, rounds=12).true_view()
     ours, plain, prior = (
         np.mean((mean - view.acceptance_rate) ** 2)
-        for mean in (acceptance_belief(view).mean, conjugate_mean(view), view.task_acceptance_mean)
+        for mean in (posterior_acceptance(view), conjugate_mean(view), view.task_acceptance_mean)
     )
     assert ours < 0.85 * min(plain, prior)
 
@@ -194,7 +193,7 @@ def test_where_everything_is_known_it_is_the_heterogeneous_optimum() -> None:
 def test_with_known_rates_it_is_the_best_of_all_lengths(scenario: str, price: float | None) -> None:
     config = make_config(scenario, config={"num_users": 3, "max_draft_length": 8})
     view = simulator(config, 40, rounds=6).view()
-    problem = RoundProblem.from_view(view, acceptance_rate=acceptance_belief(view).mean)
+    problem = RoundProblem.from_view(view, acceptance_rate=posterior_acceptance(view))
     objective = Objective(expected_progress(view, 4), None if price is None else np.full(40, price))
 
     def value(length: np.ndarray) -> np.ndarray:

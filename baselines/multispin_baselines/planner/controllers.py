@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multispin_baselines.beliefs import acceptance_belief
 from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import Rounds, planned
+from multispin_baselines.posterior import posterior_acceptance
 from multispin_baselines.texts import expected_progress, prefix_probabilities
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core import EXACT
@@ -57,7 +57,7 @@ class Planner(Controller):
 
     def act(self, view: RoundView) -> Allocation:
         """The best allocation found."""
-        mean = acceptance_belief(view).mean
+        mean = posterior_acceptance(view)
         if view.csi == EXACT:
             return best_for_known_rates(RoundProblem.from_view(view, acceptance_rate=mean), self.objective(view))
         parts = (slice(first, first + _TOGETHER) for first in range(0, len(mean), _TOGETHER))
