@@ -32,7 +32,7 @@ SCENARIOS = ("mobile", "measured", "thermal", "paper", "requests")
 FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "residual")
 CONTROLLERS = ("heterogeneous", "posterior", "predictive", "long-run", "clairvoyant")
-# On the first episodes only.
+# On the first episodes only, and only where agents are trained.
 SLOW = ("long-run",)
 SLOW_SEEDS = 16
 TRANSFER_CONTROLLERS = ("heterogeneous", "predictive")
@@ -42,8 +42,10 @@ USERS = (5, 10, 20, 40, 100)
 SPECIALIST_USERS = (5, 10, 40, 100)
 # Speeds of all users in place of a mixture of three, m/s.
 SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
-# What is played in these settings is trained in `mobile`.
+# What is played in these scenarios is trained in `mobile`.
 UNSEEN = ("measured", "thermal")
+# In `paper` there is nothing to learn but the closed form.
+MAIN_SETTINGS = tuple((scenario, pair) for scenario in ("mobile", "requests") for pair in PAPER_PAIRS)
 # The names of settings.
 FLAGSHIP_SETTING = "-".join(FLAGSHIP)
 USER_SETTINGS = tuple(f"users-{users}" for users in SPECIALIST_USERS)
@@ -59,8 +61,8 @@ class Plan(CheckedOptions):
     """How much is trained and played.
 
     Attributes:
-        training_seeds: Agents of the kinds that play in every scenario.
-        variant_seeds: Agents of the other kinds.
+        training_seeds: Agents of every kind that the main questions are about, those of ``MAIN_SETTINGS``.
+        variant_seeds: Agents of every other kind.
         seeds: Episodes of everyone, on seeds that no training uses.
         hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
     """
@@ -82,12 +84,13 @@ class Plan(CheckedOptions):
             for pair in PAPER_PAIRS
             for action in ACTIONS
         }
-        variants = {"sac": self._cell(agent="sac", action="residual")}
+        cells["sac"] = self._cell(agent="sac", action="residual")
         for users in SPECIALIST_USERS:
-            variants[f"users-{users}"] = self._cell(config={"num_users": users})
+            cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
-            variants[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
-        return cells | {name: replace(cell, seeds=self.variant_seeds) for name, cell in variants.items()}
+            cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
+        main = tuple(cell_name(*setting, action) for setting in MAIN_SETTINGS for action in ACTIONS)
+        return {name: cell if name in main else replace(cell, seeds=self.variant_seeds) for name, cell in cells.items()}
 
     def _cell(self, action: str = "direct", **fields: Any) -> Training:
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
@@ -103,7 +106,7 @@ class Plan(CheckedOptions):
                 scenario,
                 pair,
                 {},
-                CONTROLLERS,
+                tuple(who for who in CONTROLLERS if who not in SLOW or scenario not in UNSEEN),
                 tuple(cell_name(FLAGSHIP[0] if scenario in UNSEEN else scenario, pair, action) for action in ACTIONS),
             )
             for scenario in SCENARIOS
