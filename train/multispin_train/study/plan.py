@@ -84,7 +84,6 @@ class Plan(CheckedOptions):
             for pair in PAPER_PAIRS
             for action in ACTIONS
         }
-        cells["sac"] = self._cell(agent="sac", action="residual")
         for users in SPECIALIST_USERS:
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
@@ -114,7 +113,6 @@ class Plan(CheckedOptions):
         }
         scenario, pair = FLAGSHIP
         own = settings[FLAGSHIP_SETTING]
-        settings[FLAGSHIP_SETTING] = replace(own, cells=(*own.cells, "sac"))
         for users in SPECIALIST_USERS:
             name = f"users-{users}"
             settings[name] = Setting(scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, name))

@@ -15,7 +15,6 @@ from multispin_train.study.plan import (
     ACTIONS,
     CONTROLLERS,
     FLAGSHIP,
-    FLAGSHIP_SETTING,
     HIDDEN_SETTING,
     SCENARIOS,
     SLOW_SEEDS,
@@ -65,9 +64,7 @@ users, here they serve 20; the same ones play in `measured`, on an uplink that t
 
 {_scenarios(study, results)}
 
-## Variants, in {" / ".join(FLAGSHIP)}
-
-{_variants(study, results)}
+Their evaluations in {" / ".join(FLAGSHIP)} as they learned:
 
 ![learning curves](learning_curves.png)
 
@@ -148,29 +145,6 @@ def _table(results: Results, setting: str, players: Sequence[str]) -> str:
             )
         )
     return markdown_table(header, lines)
-
-
-def _variants(study: Study, results: Results) -> str:
-    cells = study.plan.cells
-    header = ("agent", "algorithm", "action", "network", "users", "rounds", "goodput, tok/s", "training seeds")
-    lines = []
-    for name in study.plan.settings[FLAGSHIP_SETTING].cells:
-        cell = cells[name]
-        low, high = results.training_range(FLAGSHIP_SETTING, name)
-        values = cell.values()
-        lines.append(
-            (
-                name,
-                cell.agent,
-                cell.action,
-                cell.network,
-                f"{min(cell.users)} to {max(cell.users)}" if cell.users else "20",
-                f"{values.chunks * values.chunk_timesteps}",
-                results.mean(FLAGSHIP_SETTING, name).text(),
-                f"{low:.1f} to {high:.1f}",
-            )
-        )
-    return markdown_table(header, lines, text_columns=5)
 
 
 def _transfer_table(study: Study, results: Results) -> str:
