@@ -16,13 +16,14 @@ from multispin_train.study.plan import (
     ACTIONS,
     FLAGSHIP,
     FLAGSHIP_SETTING,
+    OTHER_USERS,
     SCENARIOS,
     SPECIALIST_USERS,
     SPEED_SETTINGS,
     SPEEDS_M_S,
-    UNSEEN,
     USER_SETTINGS,
     Study,
+    agents_of,
     cell_name,
 )
 from multispin_train.study.results import Results
@@ -37,8 +38,7 @@ def draw_goodput(path: Path, results: Results) -> None:
             players = [
                 (who, COLOURS[who]) for who in ("heterogeneous", "posterior", "predictive", "stochastic", "long-run")
             ]
-            trained = FLAGSHIP[0] if scenario in UNSEEN else scenario
-            players += [(cell_name(trained, pair, action), COLOURS[action]) for action in ACTIONS]
+            players += [(cell, COLOURS[cell.rsplit("-", 1)[-1]]) for cell in agents_of(scenario, pair)]
             players += [("clairvoyant", COLOURS["clairvoyant"])]
             players = [(player, colour) for player, colour in players if results.has(name, player)]
             for place, (player, colour) in enumerate(players):
@@ -47,7 +47,7 @@ def draw_goodput(path: Path, results: Results) -> None:
                 panel.annotate(
                     f"{value:.0f}", (place, high), (0, 4), textcoords="offset points", ha="center", fontsize=7
                 )
-            labels = [player.removeprefix(f"{trained}-{pair}-") for player, _ in players]
+            labels = [player.rsplit(f"-{pair}-", 1)[-1] for player, _ in players]
             panel.set_xticks(range(len(players)), labels, rotation=60, ha="right", fontsize=8)
             panel.set_xlim(-0.5, len(players) - 0.2)
             panel.set_ylim(0.0, 1.1 * max(results.mean(name, player).high for player, _ in players))
@@ -69,7 +69,7 @@ def draw_transfer(path: Path, results: Results) -> None:
     }
     for label, (player, colour) in players.items():
         for panel, values, names in (
-            (users_panel, SPECIALIST_USERS, USER_SETTINGS),
+            (users_panel, OTHER_USERS, USER_SETTINGS),
             (speed_panel, SPEEDS_M_S, SPEED_SETTINGS),
         ):
             means = [results.mean(name, player) for name in names]
@@ -79,7 +79,7 @@ def draw_transfer(path: Path, results: Results) -> None:
             )
     users_panel.plot(
         SPECIALIST_USERS,
-        [results.mean(name, name).value for name in USER_SETTINGS],
+        [results.mean(f"users-{users}", f"users-{users}").value for users in SPECIALIST_USERS],
         "k*",
         markersize=8,
         label="specialist",
@@ -87,7 +87,7 @@ def draw_transfer(path: Path, results: Results) -> None:
     users_panel.set_xlabel("users")
     users_panel.set_xscale("log")
     users_panel.minorticks_off()
-    users_panel.set_xticks(SPECIALIST_USERS, list(map(str, SPECIALIST_USERS)))
+    users_panel.set_xticks(OTHER_USERS, list(map(str, OTHER_USERS)))
     speed_panel.set_xscale("log")
     speed_panel.minorticks_off()
     speed_panel.set_xticks(SPEEDS_M_S, [f"{speed:g}" for speed in SPEEDS_M_S])

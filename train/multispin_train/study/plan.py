@@ -31,24 +31,27 @@ from multispin_train.workers import Workers
 SCENARIOS = ("mobile", "measured", "thermal", "paper", "requests")
 FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "residual")
+# Whose agents are trained where: in `paper` zeros of residual actions are the optimum already, and in `requests` direct
+# ones would have to learn the channel before what is asked there.
+TRAINED: Mapping[str, tuple[str, ...]] = {"mobile": ACTIONS, "paper": ("direct",), "requests": ("residual",)}
 CONTROLLERS = ("heterogeneous", "posterior", "predictive", "long-run", "clairvoyant")
 # On the first episodes only, and only where agents are trained.
 SLOW = ("long-run",)
 SLOW_SEEDS = 16
 TRANSFER_CONTROLLERS = ("heterogeneous", "predictive")
 
-# Agents of `mobile` are trained with all of these numbers of users, specialists with one.
+# Agents of `mobile` are trained with all of these numbers of users, and played with the others than 20 as well;
+# specialists are trained with one of them.
 USERS = (5, 10, 20, 40, 100)
-SPECIALIST_USERS = (5, 10, 40, 100)
+OTHER_USERS = (5, 10, 40, 100)
+SPECIALIST_USERS = (5, 10, 40)
 # Speeds of all users in place of a mixture of three, m/s.
 SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
-# What is played in these scenarios is trained in `mobile`.
-UNSEEN = ("measured", "thermal")
-# In `paper` there is nothing to learn but the closed form.
-MAIN_SETTINGS = tuple((scenario, pair) for scenario in ("mobile", "requests") for pair in PAPER_PAIRS)
+# The scenarios that the main questions are about.
+MAIN = ("mobile", "requests")
 # The names of settings.
 FLAGSHIP_SETTING = "-".join(FLAGSHIP)
-USER_SETTINGS = tuple(f"users-{users}" for users in SPECIALIST_USERS)
+USER_SETTINGS = tuple(f"users-{users}" for users in OTHER_USERS)
 SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
 HIDDEN_SETTING = "hidden-doppler"
 
@@ -61,7 +64,7 @@ class Plan(CheckedOptions):
     """How much is trained and played.
 
     Attributes:
-        training_seeds: Agents of every kind that the main questions are about, those of ``MAIN_SETTINGS``.
+        training_seeds: Agents of every kind that the main questions are about, those of ``MAIN``.
         variant_seeds: Agents of every other kind.
         seeds: Episodes of everyone, on seeds that no training uses.
         hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
@@ -79,16 +82,17 @@ class Plan(CheckedOptions):
             cell_name(scenario, pair, action): self._cell(
                 scenario=scenario, model_pair=pair, action=action, users=USERS if scenario == FLAGSHIP[0] else ()
             )
-            for scenario in SCENARIOS
-            if scenario not in UNSEEN
+            for scenario, actions in TRAINED.items()
             for pair in PAPER_PAIRS
-            for action in ACTIONS
+            for action in actions
         }
         for users in SPECIALIST_USERS:
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
             cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
-        main = tuple(cell_name(*setting, action) for setting in MAIN_SETTINGS for action in ACTIONS)
+        main = tuple(
+            cell_name(scenario, pair, action) for scenario in MAIN for pair in PAPER_PAIRS for action in ACTIONS
+        )
         return {name: cell if name in main else replace(cell, seeds=self.variant_seeds) for name, cell in cells.items()}
 
     def _cell(self, action: str = "direct", **fields: Any) -> Training:
@@ -105,17 +109,20 @@ class Plan(CheckedOptions):
                 scenario,
                 pair,
                 {},
-                tuple(who for who in CONTROLLERS if who not in SLOW or scenario not in UNSEEN),
-                tuple(cell_name(FLAGSHIP[0] if scenario in UNSEEN else scenario, pair, action) for action in ACTIONS),
+                tuple(who for who in CONTROLLERS if who not in SLOW or scenario in TRAINED),
+                agents_of(scenario, pair),
             )
             for scenario in SCENARIOS
             for pair in PAPER_PAIRS
         }
         scenario, pair = FLAGSHIP
         own = settings[FLAGSHIP_SETTING]
-        for users in SPECIALIST_USERS:
+        for users in OTHER_USERS:
             name = f"users-{users}"
-            settings[name] = Setting(scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, name))
+            specialist = (name,) if name in self.cells else ()
+            settings[name] = Setting(
+                scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, *specialist)
+            )
         for speed in SPEEDS_M_S:
             changes = {"channel": {"speeds_m_s": [speed]}}
             settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, own.cells)
@@ -181,6 +188,12 @@ class StudyRow:
 def cell_name(scenario: str, model_pair: str, action: str) -> str:
     """Name of the cell of equivariant PPO agents of a scenario, a pair and a kind of action."""
     return f"{scenario}-{model_pair}-{action}"
+
+
+def agents_of(scenario: str, model_pair: str) -> tuple[str, ...]:
+    """The cells whose agents play in a scenario: its own, or where none are trained those of ``mobile``."""
+    trained = scenario if scenario in TRAINED else FLAGSHIP[0]
+    return tuple(cell_name(trained, model_pair, action) for action in TRAINED[trained])
 
 
 class Study:
