@@ -13,6 +13,9 @@ from multispin_env.core.streams import UIntArray, splitmix64, uniform
 
 # Positions whose outcomes a window holds, a bit each, and users whose windows are opened together, for the cache.
 WINDOW = 32
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_WINDOW = np.array(WINDOW)
+_BEFORE = np.array(-WINDOW)
 _ROWS_TOGETHER = 512
 # Luck is one of 2^31 equally likely integers, two of them from a number of the generator.
 _LUCK_BITS = 31
