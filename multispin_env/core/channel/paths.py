@@ -58,9 +58,10 @@ class Paths(NamedTuple):
             start_s: When each user's cells begin, (users,).
             cell_s: Their length, (users,).
         """
-        place = places_passed(start_s, self.rate)
+        moments_s = np.array([start_s, cell_s * _CELLS_PER_STEP])
+        place, step = places_passed(moments_s[:, np.newaxis], self.rate)
         place += self.place
-        return Walk(self.snr, place, places_passed(cell_s * _CELLS_PER_STEP, self.rate), self.shadowing_scale)
+        return Walk(self.snr, place, step, self.shadowing_scale)
 
 
 class Walk(NamedTuple):

@@ -13,16 +13,18 @@ from multispin_env.core.streams import UIntArray, splitmix64, uniform
 
 # Positions whose outcomes a window holds, a bit each, and users whose windows are opened together, for the cache.
 WINDOW = 32
-# As arrays: a Python number takes NumPy as long as the operation on a few users.
-_WINDOW = np.array(WINDOW)
-_BEFORE = np.array(-WINDOW)
 _ROWS_TOGETHER = 512
 # Luck is one of 2^31 equally likely integers, two of them from a number of the generator.
 _LUCK_BITS = 31
-_SPARE_BITS = np.array(32 - _LUCK_BITS, dtype=np.uint32)
 _PAIRS = np.arange(WINDOW // 2)
 # A run that no text is long enough for.
-_LONGEST_RUN = 2.0**40
+_LONGEST_RUN = np.array(2.0**40)
+
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_1, _WINDOW, _PAIRS_IN_WINDOW = (np.array(number) for number in (1, WINDOW, WINDOW // 2))
+_SPARE_BITS = np.array(32 - _LUCK_BITS, dtype=np.uint32)
+_BEHIND = np.array(-1 << WINDOW)
+_WINDOW_BITS = np.dtype("<u4")
 
 
 class Outcomes(ABC):
@@ -108,7 +110,7 @@ class WindowedOutcomes(Outcomes):
         rows = (ends & (run < length)).nonzero()[0]
         while rows.size:
             own = position[rows]
-            self._open(rows, np.maximum(self._begin[rows] // WINDOW + 1, own // WINDOW))
+            self._open(rows, np.maximum(self._begin[rows] // _WINDOW + _1, own // _WINDOW))
             begin = self._begin[rows]
             start = np.maximum(own, begin)
             more, ends = _run_in_window(start - begin, self._rejected[rows])
@@ -117,22 +119,23 @@ class WindowedOutcomes(Outcomes):
         return run
 
     def _open(self, rows: IntArray, number: IntArray) -> None:
-        self._begin[rows] = WINDOW * number
+        self._begin[rows] = number * _WINDOW
+        first_pair = number * _PAIRS_IN_WINDOW
         for first in range(0, len(rows), _ROWS_TOGETHER):
             some = slice(first, first + _ROWS_TOGETHER)
-            pairs = (WINDOW // 2) * number[some, np.newaxis] + _PAIRS
-            luck = splitmix64(self._luck[rows[some], np.newaxis], pairs.view(np.uint64)).view(np.uint32)
+            pairs = first_pair[some, np.newaxis] + _PAIRS
+            luck = splitmix64(self._luck[rows[some]][:, np.newaxis], pairs.view(np.uint64)).view(np.uint32)
             luck >>= _SPARE_BITS
             rejected = luck >= self._limits(rows[some], number[some])
-            bits = np.packbits(rejected, axis=1, bitorder="little").view("<u4")[:, 0]
-            self._rejected[rows[some]] = bits.astype(np.int64) | (-1 << WINDOW)
+            bits = np.packbits(rejected, axis=1, bitorder="little").view(_WINDOW_BITS)[:, 0]
+            self._rejected[rows[some]] = bits | _BEHIND
 
 
 def _run_in_window(offset: IntArray, rejected: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
     """Positions from here to the window's first rejection, or to its end, and whether it is the end."""
     ahead = rejected >> offset
-    run = np.bitwise_count(~ahead & (ahead - 1)).astype(np.int64)  # zeros behind the lowest bit that is set
-    return run, offset + run >= WINDOW
+    run = np.bitwise_count(~ahead & (ahead - _1)).astype(np.int64)  # zeros behind the lowest bit that is set
+    return run, offset + run >= _WINDOW
 
 
 def luck_limit(probability: FloatArray) -> NDArray[np.uint32]:
