@@ -133,7 +133,8 @@ def _sent_in_cells(walk: Walk, first: int, last: int) -> Float32Array:
     sends = np.empty((last - first, len(walk.snr)), dtype=np.float32)
     for begin in range(0, len(walk.snr), _USERS_TOGETHER):
         end = begin + _USERS_TOGETHER
-        snr = walk.between(begin, end).snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
+        some = walk.between(begin, end) if len(walk.snr) > _USERS_TOGETHER else walk
+        snr = some.snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
         np.log1p(snr, out=sends[:, begin:end])
     if last > _CELLS_PER_GROUP * _EVEN_GROUPS:
         sends *= _WIDTH[first:last, np.newaxis].astype(np.float32)
