@@ -67,7 +67,8 @@ class SyntheticRequests(PositionalRequests):
             self._limits = luck_limit(self._rates)
             # Where positions stand in the record of the drift, in samples from where the text enters it.
             samples = gauss_markov().samples_per_unit * np.arange(WINDOW + 1) / requests.drift_correlation_tokens
-            self._within, self._per_window = np.rint(samples[:-1]).astype(np.int64), np.array(round(samples[-1]))
+            self._within = np.rint(samples[:-1]).astype(np.int64)
+            self._per_window = np.array(round(samples[-1]), dtype=np.int64)
             drift = np.rint(np.sqrt(requests.drift_share) * _STEPS_PER_UNIT * gauss_markov().samples[:-1])
             self._drift = drift.astype(np.int16)
             self._lasting_share = np.sqrt(1.0 - requests.drift_share)
