@@ -75,8 +75,8 @@ class Simulator:
         self._requests = make_requests(config)
         # As arrays: a Python number takes NumPy as long as the operation on a few users.
         self._payload_bits = np.array(config.payload_bits, dtype=np.float64)
-        self._bandwidth_hz = np.array(config.bandwidth_hz)
-        self._batch_verification_s = np.full(self.num_envs, config.verification_latency_s)
+        self._bandwidth_hz = np.array(config.bandwidth_hz, dtype=np.float64)
+        self._batch_verification_s = np.full(self.num_envs, config.verification_latency_s, dtype=np.float64)
         self._rounds_left: int | None = None
         self._view: RoundView | None = None
 
@@ -169,6 +169,7 @@ class Simulator:
         )
 
     def _verification_s(self, draft_length: IntArray) -> FloatArray:
+        """Time of the batched verification, (num_envs,) (eq. 7, and what tokens add)."""
         config = self.config
         if config.verification_per_token_s == 0.0:
             return self._batch_verification_s.copy()

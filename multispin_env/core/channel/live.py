@@ -11,6 +11,10 @@ from multispin_env.core.channel.paths import STEPS_PER_CELL, Paths, Walk
 from multispin_env.core.equations import LN_2, FloatArray
 from multispin_env.core.records import Float32Array, PlaceArray
 
+# Constants that meet arrays are arrays: a Python number takes NumPy as long as the operation on a few users.
+_NATS_PER_BIT = np.array(LN_2)
+_LONGEST_S = np.array(LONGEST_UPLOAD_S)
+
 # The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before. But with
 # T what it would take then or at the long-term rate, whichever is less, T has so many times the root of x cells at
 # least where it lasts x Doppler periods; and of the time in which shadowing decorrelates a cell is this part at most.
@@ -31,10 +35,6 @@ _GROWTH = 13.0 / 12.0
 _USERS_TOGETHER = 8192
 _CELLS_TOGETHER = 8192
 _MOST_CELLS_AT_ONCE = 32
-
-# As arrays: a Python number takes NumPy as long as the operation on a few users.
-_NATS = np.array(LN_2)  # in a bit
-_LONGEST_S = np.array(LONGEST_UPLOAD_S)
 _MOST_TO_SEND = np.array(1e30)
 
 
@@ -81,7 +81,7 @@ def live_upload_s(
     cell_s = np.sqrt(nominal_s * limits.by_fading_s)
     np.minimum(cell_s, limits.by_shadowing_s, out=cell_s)
     np.minimum(cell_s, _FIRST_CELL * seen_s, out=cell_s)
-    to_send = np.minimum(_NATS * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
+    to_send = np.minimum(_NATS_PER_BIT * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
     duration_s = _cells_taken(paths.walk(start_s, cell_s), to_send)
     duration_s *= cell_s
     return np.minimum(duration_s, _LONGEST_S, out=duration_s)
@@ -165,6 +165,5 @@ def _steps(cells: FloatArray) -> PlaceArray:
     return np.rint(STEPS_PER_CELL * cells).astype(np.int64).astype(np.uint32)[:, np.newaxis]
 
 
-# Of cells, in units of the first one: widths, and where they end; and in steps their middles, and those of
-# groups.
+# Of cells, in units of the first one: widths, and where they end; and in steps their middles, and those of groups.
 _WIDTH, _END, _MIDDLE, _GROUP_MIDDLE = _cell_grid()

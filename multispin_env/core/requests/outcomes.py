@@ -92,12 +92,12 @@ class WindowedOutcomes(Outcomes):
 
     def __init__(self, num_rows: int, limits: Callable[[IntArray, IntArray], NDArray[np.uint32]]) -> None:
         self._limits = limits
-        # Where a text needs its next window, those that have not more positions left than this get theirs as well. A
-        # call costs few texts more than their windows do; many have to save windows, as some are never reached.
+        # When texts need their next windows, those with at most so many known positions left get theirs along with
+        # them. Few texts need fewer calls so, which cost more than windows; many open no window that they may not reach.
         self._ahead = np.array(WINDOW if num_rows <= _ROWS_TOGETHER else 0)
         self._luck = np.zeros(num_rows, dtype=np.uint64)
-        # Where the last window opened ends, and a bit for each position of the last two, the upper half being the last
-        # one; it is set where a draft is rejected.
+        # Where the window opened last ends, and a bit for each position of the last two windows, the highest one for
+        # the last position, set where a draft is rejected.
         self._end = np.zeros(num_rows, dtype=np.int64)
         self._rejected = np.zeros(num_rows, dtype=np.uint64)
 
