@@ -93,7 +93,7 @@ class WindowedOutcomes(Outcomes):
     def __init__(self, num_rows: int, limits: Callable[[IntArray, IntArray], NDArray[np.uint32]]) -> None:
         self._limits = limits
         # When texts need their next windows, those with at most so many known positions left get theirs along with
-        # them. Few texts need fewer calls so, which cost more than windows; many open no window that they may not reach.
+        # them. It saves calls, which cost few texts more than windows do; many would open windows they never reach.
         self._ahead = np.array(WINDOW if num_rows <= _ROWS_TOGETHER else 0)
         self._luck = np.zeros(num_rows, dtype=np.uint64)
         # Where the window opened last ends, and a bit for each position of the last two windows, the highest one for
