@@ -32,6 +32,7 @@ _SUBSAMPLE_BITS = 32 - LENGTH_BITS
 _SHIFT = np.array(_SUBSAMPLE_BITS, dtype=np.uint32)
 _SUBSAMPLE_MASK = np.array((1 << _SUBSAMPLE_BITS) - 1, dtype=np.uint32)
 _SAMPLES_PER_PLACE = np.array(2.0**-_SUBSAMPLE_BITS, dtype=np.float32)
+_MOST_PASSED = np.array(2.0**62)
 
 _FADING_SAMPLES = 16
 _GAUSS_MARKOV_SAMPLES = 32
@@ -77,7 +78,7 @@ def places(bits: UIntArray) -> PlaceArray:
 def places_passed(units: FloatArray, rate: FloatArray) -> PlaceArray:
     """How many places so many units take at a rate of places a unit; beyond 2^62 as many as 2^62."""
     passed = units * rate
-    np.minimum(passed, 2.0**62, out=passed)
+    np.minimum(passed, _MOST_PASSED, out=passed)
     return passed.astype(np.int64).astype(np.uint32)
 
 

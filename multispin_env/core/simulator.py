@@ -73,6 +73,10 @@ class Simulator:
         self._channel = make_channel(config.channel, config.num_users, config.episode_rounds)
         self._devices = Devices(config)
         self._requests = make_requests(config)
+        # As arrays: a Python number takes NumPy as long as the operation on a few users.
+        self._payload_bits = np.array(config.payload_bits, dtype=np.float64)
+        self._bandwidth_hz = np.array(config.bandwidth_hz, dtype=np.float64)
+        self._batch_verification_s = np.full(self.num_envs, config.verification_latency_s, dtype=np.float64)
         self._rounds_left: int | None = None
         self._view: RoundView | None = None
 
@@ -136,15 +140,13 @@ class Simulator:
         if rounds_left == 0:
             raise RuntimeError(f"the episode ended after {self.config.episode_rounds} rounds; call reset first")
         self._check_allocation(allocation)
-        config, draft_length = self.config, allocation.draft_length
+        draft_length = allocation.draft_length
         drafting_s = draft_length * self._devices.drafting_latency_s
-        bits: FloatArray = draft_length * np.float64(config.payload_bits)
-        bandwidth_hz = config.bandwidth_hz * allocation.bandwidth_share
+        bits: FloatArray = draft_length * self._payload_bits
+        bandwidth_hz = self._bandwidth_hz * allocation.bandwidth_share
         upload_s = self._channel.upload_s(self._time_s + drafting_s, bits, bandwidth_hz)
         multi_access_s = (drafting_s + upload_s).max(axis=-1)
-        verification_s = config.verification_latency_s + token_verification_s(
-            (draft_length + 1).sum(axis=-1), config.verification_per_token_s, config.verification_free_tokens
-        )
+        verification_s = self._verification_s(draft_length)
         latency_s = multi_access_s + verification_s
 
         tokens = self._requests.verify(draft_length)
@@ -164,6 +166,16 @@ class Simulator:
             latency_s=latency_s,
             goodput=goodput(tokens, multi_access_s, verification_s),
             generation_states=self._requests.generation_states,
+        )
+
+    def _verification_s(self, draft_length: IntArray) -> FloatArray:
+        """Time of the batched verification, (num_envs,) (eq. 7, and what tokens add)."""
+        config = self.config
+        if config.verification_per_token_s == 0.0:
+            return self._batch_verification_s.copy()
+        num_tokens = draft_length.sum(axis=-1) + config.num_users
+        return self._batch_verification_s + token_verification_s(
+            num_tokens, config.verification_per_token_s, config.verification_free_tokens
         )
 
     def _revealed(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _COPY_NUMBERS = 2**18
 _GOLDEN, _FIRST, _SECOND = (
     np.array(factor, dtype=np.uint64) for factor in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
+_HALF, _SPACING = np.array(0.5), np.array(2.0**-52)
 _1, _12, _27, _30, _31 = (np.array(bits, dtype=np.uint64) for bits in (1, 12, 27, 30, 31))
 
 
@@ -50,7 +51,7 @@ def splitmix64(seed: UIntArray, number: UIntArray) -> UIntArray:
 
 def uniform(bits: UIntArray) -> FloatArray:
     """Uniform variates in (0, 1), without either end, from uniform integers: their 52 upper bits and a half."""
-    return ((bits >> _12).astype(np.float64) + 0.5) * 2.0**-52
+    return ((bits >> _12).astype(np.float64) + _HALF) * _SPACING
 
 
 class _Words(ISeedSequence):

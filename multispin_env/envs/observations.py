@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -31,12 +33,13 @@ class ObservationCodec:
             np.repeat(np.array(values, dtype=np.float64), config.num_users)
             for values in zip(*((feature.unit, feature.limit) for feature in self.features), strict=True)
         )
+        self._values = attrgetter(*(feature.name for feature in self.features))
         self._unit, self._high = unit, (limit / unit).astype(np.float32)
         self.space = spaces.Box(np.float32(0.0), self._high, dtype=np.float32)
 
     def encode(self, view: RoundView) -> NDArray[np.float32]:
         """Observations of a batch of views, (num_envs, features K), a fresh array."""
-        values = np.concatenate([getattr(view, feature.name) for feature in self.features], axis=1)
+        values = np.concatenate(self._values(view), axis=1)
         # Divided in float64, where no config overflows, and bounded in float32, the space's own type.
         values /= self._unit
         observation = values.astype(np.float32)

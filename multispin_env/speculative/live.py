@@ -221,11 +221,11 @@ class LiveRequests(RequestModel):
         accepted = np.array([[accepted for accepted, _ in played] for played in rounds])
         self.generation_states = tuple(tuple(state for _, state in played) for played in rounds)
         finished = np.array([[state.ended for state in states] for states in self.generation_states])
-        self._record(draft_length, accepted, ~finished)
+        tokens = self._record(draft_length, accepted, finished.ravel().nonzero()[0])
         self._number += finished
         for env_index, user in np.argwhere(finished):
             self._texts[env_index].begin(user, *self._request(env_index, user))
-        return accepted + 1
+        return tokens
 
     def _request(self, env_index: int, user: int) -> tuple[EncodedPrompt, np.random.Generator]:
         """A user's request: its prompt and the generator that decides its text."""

@@ -89,6 +89,24 @@ def test_outcomes_belong_to_positions_whatever_is_drafted(make):
     assert sum(map(len, worlds[0][0])) > 1000
 
 
+@pytest.mark.parametrize("longest", [3, 25, 150])
+def test_outcomes_are_the_same_among_few_and_many_texts(longest):
+    probability = np.random.default_rng(0).choice([0.5, 0.9, 0.99, 1.0], size=500)
+    many, luck = windowed(2000, probability), np.random.default_rng(0).integers(2**64, size=2000, dtype=np.uint64)
+    few = windowed(7, probability)
+    few.begin(np.arange(7), luck[:7])
+    position, rng = np.zeros(2000, dtype=np.int64), np.random.default_rng(1)
+    for _ in range(60):
+        length = rng.integers(1, longest, size=2000)
+        runs = np.minimum(many.runs(position, length), length)
+        np.testing.assert_array_equal(np.minimum(few.runs(position[:7], length[:7]), length[:7]), runs[:7])
+        position = position + runs + 1
+        again = rng.random(2000) < 0.05
+        position[again] = 0
+        many.begin(again.nonzero()[0], luck[again])
+        few.begin(again[:7].nonzero()[0], luck[:7][again[:7]])
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.03, 0.5, 0.97, 1.0])
 @pytest.mark.parametrize("length", [1, 8, 70])
 def test_runs_have_their_probability(rate, length):

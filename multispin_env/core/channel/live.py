@@ -11,13 +11,17 @@ from multispin_env.core.channel.paths import STEPS_PER_CELL, Paths, Walk
 from multispin_env.core.equations import LN_2, FloatArray
 from multispin_env.core.records import Float32Array, PlaceArray
 
+# Constants that meet arrays are arrays: a Python number takes NumPy as long as the operation on a few users.
+_NATS_PER_BIT = np.array(LN_2)
+_LONGEST_S = np.array(LONGEST_UPLOAD_S)
+
 # The midpoint rule of an upload. A cell is a fifth longer than the upload would take at the rate seen before. But with
 # T what it would take then or at the long-term rate, whichever is less, T has so many times the root of x cells at
 # least where it lasts x Doppler periods; and of the time in which shadowing decorrelates a cell is this part at most.
 # (Measured in `mobile`, llama2, 64 environments, rounds of zero and of random actions, against steps of .5 ms, at 0,
 # .01, .1, 1.4 and 10 m/s: total goodput 0, .2, .03, .02 and .2 % off, single uploads 0, .5, .6, 1.6 and 4.3 % in the
 # mean square. At 10 m/s an upload of a minute or two, of a user who starves, is up to 7 % off.)
-_FIRST_CELL = 1.2
+_FIRST_CELL = np.array(1.2)
 _CELLS_PER_ROOT_OF_PERIODS = 6.0
 _CELLS_OF_SHADOWING = 64.0
 # Shadowing is looked up once in a group of cells.
@@ -31,7 +35,7 @@ _GROWTH = 13.0 / 12.0
 _USERS_TOGETHER = 8192
 _CELLS_TOGETHER = 8192
 _MOST_CELLS_AT_ONCE = 32
-_MOST_TO_SEND = 1e30
+_MOST_TO_SEND = np.array(1e30)
 
 
 class CellLimits(NamedTuple):
@@ -77,10 +81,10 @@ def live_upload_s(
     cell_s = np.sqrt(nominal_s * limits.by_fading_s)
     np.minimum(cell_s, limits.by_shadowing_s, out=cell_s)
     np.minimum(cell_s, _FIRST_CELL * seen_s, out=cell_s)
-    to_send = np.minimum(LN_2 * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
+    to_send = np.minimum(_NATS_PER_BIT * bits_per_hz / cell_s, _MOST_TO_SEND).astype(np.float32)
     duration_s = _cells_taken(paths.walk(start_s, cell_s), to_send)
     duration_s *= cell_s
-    return np.minimum(duration_s, LONGEST_UPLOAD_S)
+    return np.minimum(duration_s, _LONGEST_S, out=duration_s)
 
 
 def _cells_taken(walk: Walk, to_send: Float32Array) -> FloatArray:
@@ -101,13 +105,12 @@ def _cells_taken(walk: Walk, to_send: Float32Array) -> FloatArray:
         unfinished = total < to_send
         goes_on = unfinished[-1]
         if last == len(_WIDTH):
-            goes_on[:] = False
+            goes_on[:] = False  # in ``unfinished`` as well: all end in the last cell
         ended = (~goes_on).nonzero()[0]
-        cell = np.minimum(np.add.reduce(unfinished, axis=0, dtype=np.int64)[ended], last - first - 1)
+        cell = np.add.reduce(unfinished, axis=0, dtype=np.int64)[ended]
         flat = cell * len(users) + ended
         too_much = (total.take(flat) - to_send[ended]) / sends.take(flat)
-        cell += first
-        taken[users[ended]] = _EDGE[cell + 1] - _WIDTH[cell] * too_much
+        taken[users[ended]] = _END[first:][cell] - _WIDTH[first:][cell] * too_much
         if len(ended) == len(users):
             return taken
         left = goes_on.nonzero()[0]
@@ -130,7 +133,8 @@ def _sent_in_cells(walk: Walk, first: int, last: int) -> Float32Array:
     sends = np.empty((last - first, len(walk.snr)), dtype=np.float32)
     for begin in range(0, len(walk.snr), _USERS_TOGETHER):
         end = begin + _USERS_TOGETHER
-        snr = walk.between(begin, end).snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
+        some = walk.between(begin, end) if len(walk.snr) > _USERS_TOGETHER else walk
+        snr = some.snr_at(_MIDDLE[first:last], _GROUP_MIDDLE[groups])
         np.log1p(snr, out=sends[:, begin:end])
     if last > _CELLS_PER_GROUP * _EVEN_GROUPS:
         sends *= _WIDTH[first:last, np.newaxis].astype(np.float32)
@@ -154,13 +158,12 @@ def _cell_grid() -> tuple[FloatArray, FloatArray, PlaceArray, PlaceArray]:
     edge = np.concatenate([[0.0], np.cumsum(width)])
     group_edge = edge[::_CELLS_PER_GROUP]
     middle, group_middle = edge[:-1] + 0.5 * width, 0.5 * (group_edge[1:] + group_edge[:-1])
-    return width, edge, _steps(middle), _steps(group_middle)
+    return width, edge[1:], _steps(middle), _steps(group_middle)
 
 
 def _steps(cells: FloatArray) -> PlaceArray:
     return np.rint(STEPS_PER_CELL * cells).astype(np.int64).astype(np.uint32)[:, np.newaxis]
 
 
-# Of cells, in units of the first one: widths, and where they begin and end; and in steps their middles, and those of
-# groups.
-_WIDTH, _EDGE, _MIDDLE, _GROUP_MIDDLE = _cell_grid()
+# Of cells, in units of the first one: widths, and where they end; and in steps their middles, and those of groups.
+_WIDTH, _END, _MIDDLE, _GROUP_MIDDLE = _cell_grid()

@@ -33,6 +33,7 @@ class MobilityChannel(Channel):
     def __init__(self, config: MobilityChannelConfig, num_users: int, rounds: int) -> None:
         self._config = config
         self._num_users = num_users
+        self._antennas = np.array(config.receive_antennas, dtype=np.float32)
         self.doppler_known = config.doppler_known
 
     def reset(self, streams: Streams) -> None:
@@ -59,19 +60,23 @@ class MobilityChannel(Channel):
 
     def begin_round(self, time_s: FloatArray) -> None:
         """See :class:`Channel`."""
-        long_term, power = self._paths.snr_at(np.repeat(time_s[:, 0], self._num_users))
-        snr = np.concatenate([long_term * power, long_term * np.float32(self._config.receive_antennas)])
+        long_term, power = self._paths.snr_at(time_s.repeat(self._num_users))
+        snr = np.concatenate([long_term * power, long_term * self._antennas])
         rates = efficiency(snr).astype(np.float64).reshape(2, *self._shape)
         self.observed_spectral_efficiency, self.long_term_spectral_efficiency = rates
 
     def upload_s(self, start_s: FloatArray, bits: FloatArray, bandwidth_hz: FloatArray) -> FloatArray:
         """See :class:`Channel`."""
         bits_per_hz = bits / bandwidth_hz
-        seen_s, long_term_s = (
-            bits_per_hz / rate for rate in (self.observed_spectral_efficiency, self.long_term_spectral_efficiency)
+        duration_s = live_upload_s(
+            self._paths,
+            self._cell_limits,
+            start_s.ravel(),
+            bits_per_hz.ravel(),
+            (bits_per_hz / self.observed_spectral_efficiency).ravel(),
+            (bits_per_hz / self.long_term_spectral_efficiency).ravel(),
         )
-        flat = (values.ravel() for values in (start_s, bits_per_hz, seen_s, long_term_s))
-        return live_upload_s(self._paths, self._cell_limits, *flat).reshape(self._shape)
+        return duration_s.reshape(self._shape)
 
     def spectral_efficiency_at(self, time_s: ArrayLike, environments: IntArray) -> FloatArray:
         """See :class:`Channel`."""

@@ -13,6 +13,10 @@ from multispin_env.core.records import Float32Array, PlaceArray, clarke, gauss_m
 # Moments within a cell of an upload that can be told apart.
 STEPS_PER_CELL = 16
 
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_CELLS_PER_STEP = np.array(1.0 / STEPS_PER_CELL)
+_PER_LN_2 = np.array(1.0 / LN_2, dtype=np.float32)
+
 
 class Paths(NamedTuple):
     """What the channels of some users are made of.
@@ -54,9 +58,10 @@ class Paths(NamedTuple):
             start_s: When each user's cells begin, (users,).
             cell_s: Their length, (users,).
         """
-        place = places_passed(start_s, self.rate)
+        moments_s = np.array([start_s, cell_s * _CELLS_PER_STEP])
+        place, step = places_passed(moments_s[:, np.newaxis], self.rate)
         place += self.place
-        return Walk(self.snr, place, places_passed(cell_s * (1.0 / STEPS_PER_CELL), self.rate), self.shadowing_scale)
+        return Walk(self.snr, place, step, self.shadowing_scale)
 
 
 class Walk(NamedTuple):
@@ -119,5 +124,5 @@ def _shadowed(snr: Float32Array, scale: np.float32, place: PlaceArray) -> Float3
 def efficiency(snr: Float32Array) -> Float32Array:
     """``log2(1 + snr)`` in single precision, in place (eq. 8)."""
     np.log1p(snr, out=snr)
-    snr *= np.float32(1.0 / LN_2)
+    snr *= _PER_LN_2
     return snr

@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multispin_env.config import RequestConfig, SystemConfig
 from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.features import Feature
 from multispin_env.core.streams import Streams
+
+# As an array: a Python number takes NumPy as long as the operation on a few users.
+_ONE = np.array(1)
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,26 @@ class RequestModel(ABC):
         self.last_draft_length = np.zeros(shape, dtype=np.int64)
         self.last_accepted = np.zeros(shape, dtype=np.int64)
 
-    def _record(self, draft_length: IntArray, accepted: IntArray, goes_on: NDArray[np.bool_]) -> None:
-        """What a round told of the requests; those that do not go on give way to new ones."""
+    def _record(self, draft_length: IntArray, accepted: IntArray, ended: IntArray) -> IntArray:
+        """Records what a round told of the requests.
+
+        Args:
+            draft_length: Drafted tokens, (num_envs, num_users).
+            accepted: How many of them were accepted, (num_envs, num_users).
+            ended: Flat indices of the users whose requests ended and give way to new ones.
+
+        Returns:
+            Tokens gained, (num_envs, num_users).
+        """
+        tokens = accepted + _ONE
         # Verification decides the accepted drafts and the first rejected one, and says nothing about those behind it.
-        tested = accepted + (accepted < draft_length)
-        self.request_tested = (self.request_tested + tested) * goes_on
-        self.request_accepted = (self.request_accepted + accepted) * goes_on
+        self.request_tested = self.request_tested + np.minimum(tokens, draft_length)
+        self.request_accepted = self.request_accepted + accepted
+        for count in (self.request_tested, self.request_accepted):
+            count.put(ended, 0)
         self.last_draft_length = draft_length.copy()  # the caller may write to its own
         self.last_accepted = accepted
+        return tokens
 
 
 def draw_tasks(config: RequestConfig, streams: Streams, num_users: int) -> IntArray:

@@ -16,10 +16,15 @@ WINDOW = 32
 _ROWS_TOGETHER = 512
 # Luck is one of 2^31 equally likely integers, two of them from a number of the generator.
 _LUCK_BITS = 31
-_SPARE_BITS = np.array(32 - _LUCK_BITS, dtype=np.uint32)
 _PAIRS = np.arange(WINDOW // 2)
 # A run that no text is long enough for.
-_LONGEST_RUN = 2.0**40
+_LONGEST_RUN = np.array(2.0**40)
+
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_WINDOW, _PAIRS_IN_WINDOW, _BITS = (np.array(number) for number in (WINDOW, WINDOW // 2, 2 * WINDOW))
+_LOWEST, _WINDOW_SHIFT = (np.array(number, dtype=np.uint64) for number in (1, WINDOW))
+_SPARE_BITS = np.array(32 - _LUCK_BITS, dtype=np.uint32)
+_WINDOW_BITS = np.dtype("<u4")
 
 
 class Outcomes(ABC):
@@ -87,49 +92,59 @@ class WindowedOutcomes(Outcomes):
 
     def __init__(self, num_rows: int, limits: Callable[[IntArray, IntArray], NDArray[np.uint32]]) -> None:
         self._limits = limits
+        # When texts need their next windows, those with at most so many known positions left get theirs along with
+        # them. It saves calls, which cost few texts more than windows do; many would open windows they never reach.
+        self._ahead = np.array(WINDOW if num_rows <= _ROWS_TOGETHER else 0)
         self._luck = np.zeros(num_rows, dtype=np.uint64)
-        # Where the open window begins, and a bit for each position in it, set where a draft is rejected; so are all
-        # bits behind the window.
-        self._begin = np.zeros(num_rows, dtype=np.int64)
-        self._rejected = np.zeros(num_rows, dtype=np.int64)
+        # Where the window opened last ends, and a bit for each position of the last two windows, the highest one for
+        # the last position, set where a draft is rejected.
+        self._end = np.zeros(num_rows, dtype=np.int64)
+        self._rejected = np.zeros(num_rows, dtype=np.uint64)
 
     def begin(self, rows: IntArray, luck: UIntArray) -> None:
-        """See :class:`Outcomes`; as if the window before the text were open, which tells nothing of it."""
+        """See :class:`Outcomes`."""
         self._luck[rows] = luck
-        self._begin[rows] = -WINDOW
-        self._rejected[rows] = -1
+        self._end[rows] = 0
 
     def runs(self, position: IntArray, length: IntArray) -> IntArray:
         """See :class:`Outcomes`."""
-        run, ends = _run_in_window(position - self._begin, self._rejected)
-        rows = (ends & (run < length)).nonzero()[0]
+        known = self._end - position
+        run = _known_run(self._rejected, known)
+        short = (run == known) & (run < length)
+        rows = short.nonzero()[0]
+        opened = (short | (known <= self._ahead)).nonzero()[0] if rows.size else rows
         while rows.size:
-            own = position[rows]
-            self._open(rows, np.maximum(self._begin[rows] // WINDOW + 1, own // WINDOW))
-            begin = self._begin[rows]
-            start = np.maximum(own, begin)
-            more, ends = _run_in_window(start - begin, self._rejected[rows])
+            self._open(opened)
+            own, end = position[rows], self._end[rows]
+            start = np.maximum(own, end - _WINDOW)
+            known = end - start
+            more = _known_run(self._rejected[rows], known)
             run[rows] = more + (start - own)
-            rows = rows[ends & (run[rows] < length[rows])]
+            opened = rows = rows[(more == known) & (run[rows] < length[rows])]
         return run
 
-    def _open(self, rows: IntArray, number: IntArray) -> None:
-        self._begin[rows] = WINDOW * number
+    def _open(self, rows: IntArray) -> None:
+        """Opens the next window of the texts in these rows."""
+        end = self._end[rows]
+        self._end[rows] = end + _WINDOW
+        number = end // _WINDOW
+        first_pair = number * _PAIRS_IN_WINDOW
         for first in range(0, len(rows), _ROWS_TOGETHER):
             some = slice(first, first + _ROWS_TOGETHER)
-            pairs = (WINDOW // 2) * number[some, np.newaxis] + _PAIRS
-            luck = splitmix64(self._luck[rows[some], np.newaxis], pairs.view(np.uint64)).view(np.uint32)
+            own = rows[some]
+            pairs = first_pair[some, np.newaxis] + _PAIRS
+            luck = splitmix64(self._luck[own][:, np.newaxis], pairs.view(np.uint64)).view(np.uint32)
             luck >>= _SPARE_BITS
-            rejected = luck >= self._limits(rows[some], number[some])
-            bits = np.packbits(rejected, axis=1, bitorder="little").view("<u4")[:, 0]
-            self._rejected[rows[some]] = bits.astype(np.int64) | (-1 << WINDOW)
+            rejected = luck >= self._limits(own, number[some])
+            bits = np.packbits(rejected, axis=1, bitorder="little").view(_WINDOW_BITS)[:, 0]
+            self._rejected[own] = (self._rejected[own] >> _WINDOW_SHIFT) | (bits.astype(np.uint64) << _WINDOW_SHIFT)
 
 
-def _run_in_window(offset: IntArray, rejected: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Positions from here to the window's first rejection, or to its end, and whether it is the end."""
-    ahead = rejected >> offset
-    run = np.bitwise_count(~ahead & (ahead - 1)).astype(np.int64)  # zeros behind the lowest bit that is set
-    return run, offset + run >= WINDOW
+def _known_run(rejected: UIntArray, known: IntArray) -> IntArray:
+    """Positions up to the first rejection among the last so many ones, which are known, or all of them."""
+    ahead = rejected >> (_BITS - known).view(np.uint64)
+    clear = np.bitwise_count(~ahead & (ahead - _LOWEST)).astype(np.int64)  # zeros behind the lowest bit that is set
+    return np.minimum(clear, known, out=clear)
 
 
 def luck_limit(probability: FloatArray) -> NDArray[np.uint32]:

@@ -12,6 +12,9 @@ from multispin_env.core.requests.base import RequestModel, draw_tasks
 from multispin_env.core.requests.outcomes import Outcomes
 from multispin_env.core.streams import Streams, UIntArray, splitmix64
 
+# As an array: a Python number takes NumPy as long as the operation on a few users.
+_ONE = np.array(1, dtype=np.uint64)
+
 # Draft length by which stretches of text are compared: the paper's fixed one.
 HORIZON = 8
 
@@ -41,6 +44,7 @@ class PositionalRequests(RequestModel):
     def __init__(self, config: SystemConfig) -> None:
         super().__init__(config)
         self._config = config.requests
+        self._prompts = np.array(config.requests.prompts_per_user, dtype=np.uint64)
         self._num_users = config.num_users
 
     def reset(self, streams: Streams) -> None:
@@ -65,13 +69,12 @@ class PositionalRequests(RequestModel):
         accepted = np.minimum(self._outcomes.runs(self._position, length), length)
         self._position = self._position + accepted
         self._position += 1
-        goes_on = self._position < self._length
+        ended = (self._position >= self._length).nonzero()[0]
         accepted = accepted.reshape(draft_length.shape)
-        self._record(draft_length, accepted, goes_on.reshape(draft_length.shape))
-        ended = (~goes_on).nonzero()[0]
+        tokens = self._record(draft_length, accepted, ended)
         if ended.size:
             self._begin_requests(ended)
-        return accepted + 1
+        return tokens
 
     @abstractmethod
     def _draw_prompts(self, streams: Streams) -> Outcomes:
@@ -84,7 +87,7 @@ class PositionalRequests(RequestModel):
     def _begin_requests(self, rows: IntArray) -> None:
         """Begins the request of each user's current number."""
         number = self._number[rows]
-        self._number[rows] = number + np.uint64(1)
-        self._length[rows] = self._begin_prompts(rows, number % np.uint64(self._config.prompts_per_user))
+        self._number[rows] = number + _ONE
+        self._length[rows] = self._begin_prompts(rows, number % self._prompts)
         self._position[rows] = 0
         self._outcomes.begin(rows, splitmix64(self._luck_seeds[rows], number))

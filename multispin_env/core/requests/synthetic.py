@@ -21,6 +21,11 @@ _STEPS_PER_UNIT = 512
 _GRID_POINTS = round(2.0 * _VARIATE_LIMIT * _STEPS_PER_UNIT) + 1
 _LEAST_STD = 1e-6
 
+# As arrays: a Python number takes NumPy as long as the operation on a few users.
+_POSITIONS = np.arange(WINDOW)
+_PLACE_MASK = np.array((1 << LENGTH_BITS) - 1)
+_PLACE_SHIFT = np.array(64 - LENGTH_BITS, dtype=np.uint64)
+
 
 def beta_parameters(mean: ArrayLike, std: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """The two shape parameters of the Beta distribution with this mean and standard deviation (std > 0)."""
@@ -62,12 +67,15 @@ class SyntheticRequests(PositionalRequests):
             self._limits = luck_limit(self._rates)
             # Where positions stand in the record of the drift, in samples from where the text enters it.
             samples = gauss_markov().samples_per_unit * np.arange(WINDOW + 1) / requests.drift_correlation_tokens
-            self._within, self._per_window = np.rint(samples[:-1]).astype(np.int64), round(samples[-1])
+            self._within = np.rint(samples[:-1]).astype(np.int64)
+            self._per_window = np.array(round(samples[-1]), dtype=np.int64)
             drift = np.rint(np.sqrt(requests.drift_share) * _STEPS_PER_UNIT * gauss_markov().samples[:-1])
             self._drift = drift.astype(np.int16)
             self._lasting_share = np.sqrt(1.0 - requests.drift_share)
         # Lasting part and drift together have to stay on the grid.
-        self._farthest = _GRID_POINTS // 2 - (int(np.max(np.abs(self._drift))) if self._drifts else 0)
+        self._farthest = np.array(_GRID_POINTS // 2 - (int(np.max(np.abs(self._drift))) if self._drifts else 0))
+        self._tokens_low = np.array(requests.tokens_low)
+        self._token_counts = np.array(requests.tokens_high - requests.tokens_low + 1)
 
     @property
     def acceptance_rate(self) -> FloatArray:
@@ -82,6 +90,7 @@ class SyntheticRequests(PositionalRequests):
     def _draw_prompts(self, streams: Streams) -> Outcomes:
         names = ("requests.acceptance", "requests.length", "requests.drift")
         self._seeds = np.stack([streams.seeds(name, self._num_users).ravel() for name in names])
+        self._middle = self._task * _GRID_POINTS + _GRID_POINTS // 2  # of the grid of each user's task
         self._lasting = np.zeros(self._task.size, dtype=np.int64)
         self._place = np.zeros(self._task.size, dtype=np.int64)
         if self._drifts:
@@ -90,24 +99,23 @@ class SyntheticRequests(PositionalRequests):
         return self._constant
 
     def _begin_prompts(self, rows: IntArray, prompt: UIntArray) -> IntArray:
-        requests = self._config
         acceptance, length, drift = splitmix64(self._seeds.take(rows, axis=1), prompt)
         variate = special.ndtri(uniform(acceptance)) * _STEPS_PER_UNIT
         if self._drifts:
             variate *= self._lasting_share
-            self._place[rows] = (drift >> np.uint64(64 - LENGTH_BITS)).astype(np.int64)
-        point = np.rint(variate).clip(-self._farthest, self._farthest).astype(np.int64)
-        self._lasting[rows] = point + _GRID_POINTS // 2 + self._task[rows] * _GRID_POINTS
+            self._place[rows] = (drift >> _PLACE_SHIFT).astype(np.int64)
+        point = np.minimum(np.maximum(np.rint(variate), -self._farthest), self._farthest).astype(np.int64)
+        self._lasting[rows] = self._middle[rows] + point
         if not self._drifts:
             self._constant.set_rates(rows, self._rates[self._lasting[rows]])
-        tokens = uniform(length) * (requests.tokens_high - requests.tokens_low + 1)
-        return requests.tokens_low + tokens.astype(np.int64)
+        tokens = uniform(length) * self._token_counts
+        return self._tokens_low + tokens.astype(np.int64)
 
     def _window_limits(self, rows: IntArray, number: IntArray) -> NDArray[np.uint32]:
-        return self._limits.take(self._grid_points(rows[:, np.newaxis], number[:, np.newaxis], np.arange(WINDOW)))
+        return self._limits.take(self._grid_points(rows[:, np.newaxis], number[:, np.newaxis], _POSITIONS))
 
     def _grid_points(self, rows: IntArray, number: IntArray, within: IntArray) -> IntArray:
         """Where the acceptances of positions, so many in the window of a number, stand in the tables."""
         place = (self._place[rows] + self._per_window * number) + self._within[within]
-        place &= (1 << LENGTH_BITS) - 1
+        place &= _PLACE_MASK
         return self._drift.take(place) + self._lasting[rows]

@@ -14,6 +14,7 @@ from multispin_env.core.equations import Allocation, FloatArray, IntArray
 from multispin_env.core.view import RoundView
 from multispin_env.envs.checks import check_choice, real_array
 
+_ONE = np.array(1.0)
 DRAFT_LENGTHS = ("homogeneous", "heterogeneous")
 
 
@@ -35,6 +36,9 @@ class ActionCodec(ABC):
     def __init__(self, config: SystemConfig, draft_lengths: str) -> None:
         self.config = config
         self.homogeneous = check_choice("draft_lengths", draft_lengths, DRAFT_LENGTHS) == "homogeneous"
+        # As arrays: a Python number takes NumPy as long as the operation on a few users.
+        self._longest = np.array(float(config.max_draft_length))
+        self._half_log = np.array(0.5 * math.log(config.max_draft_length + 1.0))
         self.num_lengths = 1 if self.homogeneous else config.num_users
         self.space = spaces.Box(-1.0, 1.0, (self.numbers(),), np.float32)
 
@@ -81,8 +85,7 @@ class ActionCodec(ABC):
         A step of a number is a relative change of the length, whatever the length is. Every length has an interval,
         ``log(1 + 1 / L)`` wide relative to the others'.
         """
-        longest = self.config.max_draft_length
-        lengths = np.minimum(np.exp((numbers + 1.0) * (0.5 * math.log(longest + 1.0))), longest).astype(np.int64)
+        lengths = np.minimum(np.exp((numbers + _ONE) * self._half_log), self._longest).astype(np.int64)
         return np.repeat(lengths, self.config.num_users, axis=1) if self.homogeneous else lengths
 
     def length_numbers(self, lengths: IntArray) -> FloatArray:
