@@ -34,13 +34,13 @@ class ObservationCodec:
             for values in zip(*((feature.unit, feature.limit) for feature in self.features), strict=True)
         )
         self._values = attrgetter(*(feature.name for feature in self.features))
-        self._unit, self._high = unit, (limit / unit).astype(np.float32)
-        self.space = spaces.Box(np.float32(0.0), self._high, dtype=np.float32)
+        high = (limit / unit).astype(np.float32)
+        self._unit, self._high = unit, high.astype(np.float64)
+        self.space = spaces.Box(np.float32(0.0), high, dtype=np.float32)
 
     def encode(self, view: RoundView) -> NDArray[np.float32]:
         """Observations of a batch of views, (num_envs, features K), a fresh array."""
         values = np.concatenate(self._values(view), axis=1)
-        # Divided in float64, where no config overflows, and bounded in float32, the space's own type.
+        # Divided and bounded in float64, where nothing overflows, by numbers of float32, the space's own type.
         values /= self._unit
-        observation = values.astype(np.float32)
-        return np.minimum(observation, self._high, out=observation)
+        return np.minimum(values, self._high, out=values).astype(np.float32)

@@ -1,6 +1,7 @@
 """Observations: what every number is, its bounds, and that nobody else writes to it."""
 
 import itertools
+import warnings
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from multispin_env import MODEL_PAIRS
+from multispin_env import MODEL_PAIRS, Allocation
 
 HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
 SHORT_REQUESTS = {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}
@@ -165,6 +166,17 @@ def test_a_device_without_spread_is_observed_as_one(latency_s):
 
 def test_the_check_passes_where_rounding_led_out_of_the_space():
     check_gymnasium(gym.make(HETEROGENEOUS, config=EDGE).unwrapped)
+
+
+def test_a_user_that_is_left_next_to_nothing_is_observed_without_a_warning():
+    env = gym.make(HETEROGENEOUS, scenario="mobile", config={"num_users": 3})
+    env.reset(seed=0)
+    for starved in (1e-12, 1e-100, 1e-300):
+        shares = np.array([starved, 0.5, 0.5])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            observation, *_ = env.unwrapped.step_allocation(Allocation(np.array([3, 3, 3]), shares / shares.sum()))
+        assert env.observation_space.contains(observation)
 
 
 def test_observations_are_about_of_unit_size(world):
