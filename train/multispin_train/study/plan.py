@@ -95,7 +95,7 @@ class Plan(CheckedOptions):
         )
         return {name: cell if name in main else replace(cell, seeds=self.variant_seeds) for name, cell in cells.items()}
 
-    def _cell(self, action: str = "direct", **fields: Any) -> Training:
+    def _cell(self, action: str = "residual", **fields: Any) -> Training:
         flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
         return Training(
             **{**flagship, **fields}, action=action, seeds=self.training_seeds, hyperparameters=self.hyperparameters
