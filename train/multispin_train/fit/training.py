@@ -6,6 +6,7 @@ that no running statistics have to be kept with a policy.
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -182,19 +183,26 @@ def train(
 
 
 class _Evaluation:
-    """Plays controllers on the evaluation seeds, the references first."""
+    """Plays controllers on the evaluation seeds; the references before the first agent, if there is one to play."""
 
     def __init__(self, training: Training, folder: ResultsFolder[CurveRow]) -> None:
+        self._model_pair = training.model_pair
         self._systems = training.systems()
         self._folder = folder
-        played = {name: self._goodput(make_controller(name, training.model_pair)) for name in REFERENCES}
-        self._reference = played["heterogeneous"]
-        for name, goodput in played.items():
-            self._append(name, 0, goodput, 0.0)
 
     def __call__(self, name: str, timesteps: int, controller: LearnedController, action_std: float) -> CurveRow:
         """An agent's evaluation after so many rounds, which is in the folder as well."""
-        return self._append(name, timesteps, self._goodput(controller), action_std)
+        reference = self._reference
+        return self._append(name, timesteps, self._goodput(controller), action_std, reference)
+
+    @functools.cached_property
+    def _reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """What the heterogeneous controller has in every episode."""
+        played = {name: self._goodput(make_controller(name, self._model_pair)) for name in REFERENCES}
+        reference = played["heterogeneous"]
+        for name, goodput in played.items():
+            self._append(name, 0, goodput, 0.0, reference)
+        return reference
 
     def _goodput(self, controller: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array(
@@ -206,9 +214,14 @@ class _Evaluation:
         )
 
     def _append(
-        self, name: str, timesteps: int, goodput: np.ndarray[Any, np.dtype[np.float64]], std: float
+        self,
+        name: str,
+        timesteps: int,
+        goodput: np.ndarray[Any, np.dtype[np.float64]],
+        std: float,
+        reference: np.ndarray[Any, np.dtype[np.float64]],
     ) -> CurveRow:
-        gain = interquartile_mean(goodput / self._reference - 1.0).value
+        gain = interquartile_mean(goodput / reference - 1.0).value
         row = CurveRow(name, timesteps, *interquartile_mean(goodput), gain, std)
         # An interruption right after an evaluation leaves its row: the same one.
         if not any(old.controller == name and old.timesteps == timesteps for old in self._folder.rows()):
