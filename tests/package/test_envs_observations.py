@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from multispin_env import MODEL_PAIRS, Allocation
+from multispin_env.envs import MultiSpinEnv
 
 HETEROGENEOUS = "multispin_env/Heterogeneous-v0"
 SHORT_REQUESTS = {"tokens_low": 4, "tokens_high": 20, "prompts_per_user": 3}
@@ -169,13 +170,14 @@ def test_the_check_passes_where_rounding_led_out_of_the_space():
 
 
 def test_a_user_that_is_left_next_to_nothing_is_observed_without_a_warning():
-    env = gym.make(HETEROGENEOUS, scenario="mobile", config={"num_users": 3})
+    env = gym.make(HETEROGENEOUS, scenario="mobile", config={"num_users": 3}).unwrapped
+    assert isinstance(env, MultiSpinEnv)
     env.reset(seed=0)
     for starved in (1e-12, 1e-100, 1e-300):
         shares = np.array([starved, 0.5, 0.5])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            observation, *_ = env.unwrapped.step_allocation(Allocation(np.array([3, 3, 3]), shares / shares.sum()))
+            observation, *_ = env.step_allocation(Allocation(np.array([3, 3, 3]), shares / shares.sum()))
         assert env.observation_space.contains(observation)
 
 
