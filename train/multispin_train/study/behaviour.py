@@ -95,9 +95,9 @@ def picture(
         for column, (seen, decisions) in enumerate(((cool.fade_db, cool), (cool.acceptance, cool), (hot.heat, hot))):
             _curve(panels[column], seen, decisions.draft_length, colour, name)
             _curve(panels[4 + column], seen, decisions.relative_share, colour, name)
-        aged = [observe(make(), system) for system in speeds.values()]
-        panels[3].plot(list(speeds), [one.draft_length.mean() for one in aged], ".-", color=colour, label=name)
-        faded = [one.relative_share[one.fade_db < np.quantile(one.fade_db, 0.25)].mean() for one in aged]
+        by_speed = [observe(make(), system) for system in speeds.values()]
+        panels[3].plot(list(speeds), [one.draft_length.mean() for one in by_speed], ".-", color=colour, label=name)
+        faded = [one.relative_share[one.fade_db < np.quantile(one.fade_db, 0.25)].mean() for one in by_speed]
         panels[7].plot(list(speeds), faded, ".-", color=colour, label=name)
     for panel, label in zip(
         panels[4:],

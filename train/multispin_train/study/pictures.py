@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from multispin_agents.policy import LearnedController
-from multispin_baselines import make_controller
+from multispin_baselines import Controller, make_controller
 
 from multispin_env import PAPER_PAIRS, make_config
 from multispin_env.evaluation.plots import COLOURS, new_figure, save
@@ -15,12 +16,12 @@ from multispin_train.study import behaviour as study_behaviour
 from multispin_train.study.plan import (
     ACTIONS,
     FLAGSHIP,
-    FLAGSHIP_SETTING,
     OTHER_USERS,
     SCENARIOS,
     SPECIALIST_USERS,
     SPEED_SETTINGS,
     SPEEDS_M_S,
+    TRANSFER_CONTROLLERS,
     USER_SETTINGS,
     Study,
     agents_of,
@@ -102,45 +103,37 @@ def draw_transfer(path: Path, results: Results) -> None:
 def draw_curves(path: Path, study: Study) -> None:
     """Draws the agents' evaluations as they learned in the flagship setting."""
     figure, (panel,) = new_figure(8.0, 4.2)
-    for name in study.plan.settings[FLAGSHIP_SETTING].cells:
+    for action, name in zip(ACTIONS, agents_of(*FLAGSHIP), strict=True):
         curves: dict[int, list[float]] = {}
         for line in study.curves(name):
             if line.controller.startswith("seed"):
                 curves.setdefault(line.timesteps, []).append(line.gain)
         timesteps = sorted(curves)
-        (drawn,) = panel.plot(timesteps, [100.0 * np.mean(curves[one]) for one in timesteps], ".-", label=name)
+        means = [100.0 * np.mean(curves[one]) for one in timesteps]
+        panel.plot(timesteps, means, ".-", color=COLOURS[action], label=action)
         panel.fill_between(
             timesteps,
             [100.0 * min(curves[one]) for one in timesteps],
             [100.0 * max(curves[one]) for one in timesteps],
-            color=drawn.get_color(),
+            color=COLOURS[action],
             alpha=0.12,
         )
     panel.set_xlabel("rounds of training")
-    panel.set_ylabel("gain over the paper's controller, %: mean and range of training seeds", fontsize=9)
+    panel.set_ylabel("gain over the paper's controller, %")
     panel.legend(fontsize=8)
     save(figure, path)
 
 
 def draw_behaviour(path: Path, study: Study) -> None:
-    """Draws what the agent of training seed 0 does, beside controllers."""
+    """Draws what the agents of training seed 0 do, beside controllers."""
     scenario, pair = FLAGSHIP
     mobile, thermal = make_config(scenario, pair), make_config("thermal", pair)
-    players = {
-        name: (COLOURS[name], functools.partial(make_controller, name, pair))
-        for name in ("heterogeneous", "predictive", "long-run")
+    makers: dict[str, Callable[[], Controller]] = {
+        name: functools.partial(make_controller, name, pair) for name in TRANSFER_CONTROLLERS
     }
-    agent = study.policy_path(cell_name(scenario, pair, "direct"), 0)
-    study_behaviour.picture(
-        path,
-        {
-            **players,
-            "agent": (
-                COLOURS["direct"],
-                functools.partial(LearnedController.load, agent),
-            ),
-        },
-        mobile,
-        thermal,
-        {speed: mobile.updated({"channel": {"speeds_m_s": [speed]}}) for speed in SPEEDS_M_S},
-    )
+    for action in ACTIONS:
+        policy = study.policy_path(cell_name(scenario, pair, action), 0)
+        makers[action] = functools.partial(LearnedController.load, policy)
+    speeds = {speed: mobile.updated({"channel": {"speeds_m_s": [speed]}}) for speed in SPEEDS_M_S}
+    players = {name: (COLOURS[name], make) for name, make in makers.items()}
+    study_behaviour.picture(path, players, mobile, thermal, speeds)

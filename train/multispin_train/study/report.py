@@ -16,6 +16,7 @@ from multispin_train.study.plan import (
     CONTROLLERS,
     FLAGSHIP,
     HIDDEN_SETTING,
+    MAIN,
     SCENARIOS,
     SLOW_SEEDS,
     SPECIALIST_USERS,
@@ -44,7 +45,7 @@ def write_report(study: Study, rows: Sequence[StudyRow]) -> Path:
         page,
         f"""# Learned controllers beside the closed forms
 
-{plan.training_seeds} training seeds of every agent, {plan.variant_seeds} of variants and specialists, and
+{plan.training_seeds} training seeds of the agents of {" and ".join(MAIN)}, {plan.variant_seeds} of the others, and
 {plan.seeds} episodes that no training has seen; 20 users, 10 MHz. Goodput is total tokens over total seconds of an
 episode. Figures are interquartile means over training seeds and episodes, with 95 % intervals from a bootstrap over
 both; gains are paired by episode. "Training seeds" is the range of the single agents' figures. A decision's time is
@@ -65,7 +66,7 @@ users, here they serve 20; the same ones play in `measured`, on an uplink that t
 
 {_scenarios(study, results)}
 
-Their evaluations in {" / ".join(FLAGSHIP)} as they learned:
+Evaluations in {" / ".join(FLAGSHIP)}, with 5 to 100 users, as the agents learned (mean and range of training seeds):
 
 ![learning curves](learning_curves.png)
 
@@ -90,11 +91,11 @@ devices are the slowest and throttle the strongest and the fastest of those meas
 
 {_heat_table(results)}
 
-## What the agent does
+## What the agents do
 
 ![behaviour](behaviour.png)
 
-The agent is training seed 0 of `{cell_name(*FLAGSHIP, "direct")}`, in worlds of its own making.
+The agents are those of training seed 0, each in worlds of its own making.
 
 Who was not played yet, in an unfinished study, is left out. The rows are in `results.csv`, everything that decides them
 in `manifest.json`, the agents in `agents/`.
@@ -172,7 +173,7 @@ def _targets(results: Results) -> str:
     def against(setting: str, agent: str, other: str, wanted: float) -> None:
         if results.has(setting, agent) and results.has(setting, other):
             found = results.ratio(setting, agent, other)
-            add(f"against {other}", agent, found, wanted, found.value >= wanted)
+            add(f"against {other}, in {setting}", agent, found, wanted, found.value >= wanted)
 
     for pair in PAPER_PAIRS:
         for action in ACTIONS:
