@@ -209,7 +209,7 @@ class Simulator:
         if not isinstance(allocation, Allocation):
             raise TypeError(f"allocation must be an Allocation, got {shown(allocation)}")
         shape = self.num_envs, self.config.num_users
-        for name, values in allocation._asdict().items():
+        for name, values in zip(allocation._fields, allocation, strict=True):
             found = values.shape if isinstance(values, np.ndarray) else type(values).__name__
             if found != shape:
                 raise ValueError(f"allocation.{name} must be an array of shape {shape}, got {found}")

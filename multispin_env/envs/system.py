@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -205,12 +206,13 @@ _USER_ENTRIES = {
     "upload_s": np.float64,
 }
 _ROUND_ENTRIES = ("multi_access_s", "verification_s", "latency_s", "goodput")
+_ENTRIES = (*_USER_ENTRIES, *_ROUND_ENTRIES)
+_ENTRIES_OF = attrgetter(*(f"allocation.{name}" if name in Allocation._fields else name for name in _ENTRIES))
 
 
 def _round_info(outcome: RoundOutcome) -> dict[str, NDArray[Any]]:
     """The entries of ``info``: per user (num_envs, users), of the round (num_envs,); ``text`` has tuples."""
-    entries = {**outcome.allocation._asdict(), **vars(outcome)}
-    info: dict[str, NDArray[Any]] = {name: entries[name] for name in (*_USER_ENTRIES, *_ROUND_ENTRIES)}
+    info: dict[str, NDArray[Any]] = dict(zip(_ENTRIES, _ENTRIES_OF(outcome), strict=True))
     if outcome.generation_states is not None:
         info["text"] = _texts([tuple(state.text for state in own) for own in outcome.generation_states])
     return info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -48,8 +47,7 @@ class Paths(NamedTuple):
         """
         place = places_passed(time_s[..., np.newaxis, :], self.rate)
         place += self.place
-        fading = (place[..., antenna, :] for antenna in range(1, len(self.place)))
-        return _shadowed(self.snr, self.shadowing_scale, place[..., 0, :]), _power(fading)
+        return _shadowed(self.snr, self.shadowing_scale, place[..., 0, :]), _power(place[..., 1:, :])
 
     def walk(self, start_s: FloatArray, cell_s: FloatArray) -> Walk:
         """The same channels in cells of time.
@@ -97,19 +95,19 @@ class Walk(NamedTuple):
             group_step: When to look up the shadowing of each group of steps, (groups, 1).
         """
         shadowing = group_step * self.step[0] + self.place[0]
-        snr = _power(step * moved + place for moved, place in zip(self.step[1:], self.place[1:], strict=True))
+        fading = step[..., np.newaxis] * self.step[1:]
+        fading += self.place[1:]
+        snr = _power(fading)
         by_group = snr.reshape(len(group_step), -1, len(self.snr))
         by_group *= _shadowed(self.snr, self.shadowing_scale, shadowing)[:, np.newaxis]
         return snr
 
 
-def _power(fading: Iterable[PlaceArray]) -> Float32Array:
-    """Power of the fading, added up over antennas, of which each stands at its places (..., users) of the record."""
-    first, *others = (np.abs(clarke().at(place)) for place in fading)
-    first *= first
-    for amplitude in others:
-        first += np.square(amplitude)
-    return first
+def _power(place: PlaceArray) -> Float32Array:
+    """Power of the fading at places (..., antennas, users) of its record, added up over antennas, (..., users)."""
+    power = np.abs(clarke().at(place))
+    power *= power
+    return power[..., 0, :] if power.shape[-2] == 1 else power.sum(axis=-2)
 
 
 def _shadowed(snr: Float32Array, scale: np.float32, place: PlaceArray) -> Float32Array:
