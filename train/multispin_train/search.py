@@ -284,14 +284,10 @@ def _next_trials(study: optuna.Study, wanted: Search, count: int) -> list[int]:
         study.enqueue_trial({name: current[name] for name in wanted.space()})
     while len(trials) < count:
         # The number of trials as the seed: a search that goes on does not draw the same numbers again.
-        study.sampler = optuna.samplers.TPESampler(seed=len(_begun(study)))
+        study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
         trials.append(study.ask())
         _suggest(trials[-1], wanted)
     return [trial.number for trial in trials]
-
-
-def _begun(study: optuna.Study) -> list[FrozenTrial]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
 
 def _suggest(trial: Trial, wanted: Search) -> None:

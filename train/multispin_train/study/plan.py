@@ -80,7 +80,11 @@ class Plan(CheckedOptions):
         """What is trained, by name."""
         cells = {
             cell_name(scenario, pair, action): self._cell(
-                scenario=scenario, model_pair=pair, action=action, users=USERS if scenario == FLAGSHIP[0] else ()
+                scenario=scenario,
+                model_pair=pair,
+                action=action,
+                users=USERS if scenario == FLAGSHIP[0] else (),
+                seeds=self.training_seeds if scenario in MAIN else self.variant_seeds,
             )
             for scenario, actions in TRAINED.items()
             for pair in PAPER_PAIRS
@@ -90,16 +94,18 @@ class Plan(CheckedOptions):
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
             cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
-        main = tuple(
-            cell_name(scenario, pair, action) for scenario in MAIN for pair in PAPER_PAIRS for action in ACTIONS
-        )
-        return {name: cell if name in main else replace(cell, seeds=self.variant_seeds) for name, cell in cells.items()}
+        return cells
 
-    def _cell(self, action: str = "residual", **fields: Any) -> Training:
-        flagship = {"scenario": FLAGSHIP[0], "model_pair": FLAGSHIP[1]}
-        return Training(
-            **{**flagship, **fields}, action=action, seeds=self.training_seeds, hyperparameters=self.hyperparameters
-        )
+    def _cell(self, **fields: Any) -> Training:
+        """A variant of the agents of the flagship setting, if nothing else is said."""
+        usual = {
+            "scenario": FLAGSHIP[0],
+            "model_pair": FLAGSHIP[1],
+            "action": "residual",
+            "seeds": self.variant_seeds,
+            "hyperparameters": self.hyperparameters,
+        }
+        return Training(**{**usual, **fields})
 
     @functools.cached_property
     def settings(self) -> dict[str, Setting]:

@@ -13,7 +13,7 @@ from multispin_baselines.predictive import Caution, Predictive
 from multispin_env import SystemConfig
 from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.evaluator import evaluation_seeds
-from multispin_env.evaluation.plots import COLOURS, GREEN, PALE, YELLOW, new_figure, save
+from multispin_env.evaluation.plots import BLACK, COLOURS, GREEN, PALE, YELLOW, new_figure, save
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
@@ -69,15 +69,13 @@ def try_remedy(told: str, model_pair: str, config: SystemConfig, seeds: int) -> 
 
 def _gains(remedies: list[Remedy]) -> dict[str, Estimate]:
     """Of one pair, over the first in per cent, paired by episode."""
-    return {
-        one.told: interquartile_mean((100.0 * (one.goodput / remedies[0].goodput - 1.0))[np.newaxis])
-        for one in remedies
-    }
+    return {one.told: interquartile_mean(100.0 * (one.goodput / remedies[0].goodput - 1.0)) for one in remedies}
 
 
 def _by_pair(remedies: list[Remedy]) -> dict[str, list[Remedy]]:
     return {
-        pair: [one for one in remedies if one.model_pair == pair] for pair in {one.model_pair: 0 for one in remedies}
+        pair: [one for one in remedies if one.model_pair == pair]
+        for pair in dict.fromkeys(one.model_pair for one in remedies)
     }
 
 
@@ -92,7 +90,7 @@ def markdown(remedies: list[Remedy]) -> str:
                 (
                     one.told,
                     pair,
-                    interquartile_mean(one.goodput[np.newaxis]).text(),
+                    interquartile_mean(one.goodput).text(),
                     gain,
                     f"{one.relative_share[0]:.2f}",
                 )
@@ -118,7 +116,7 @@ def draw_fades(path: Path, remedies: list[Remedy]) -> None:
             value, low, high = found[told]
             gains.barh(place, value, color=REMEDIES[told][0], height=0.6)
             if told != _PAPER:
-                gains.plot([low, high], [place, place], color="black", linewidth=1.2)
+                gains.plot([low, high], [place, place], color=BLACK, linewidth=1.2)
             gains.annotate(
                 f"{value:+.1f} %" if told != _PAPER else "0",
                 (max(high, 0.0), place),
