@@ -128,7 +128,13 @@ class OnPolicyHyperparameters(Hyperparameters):
 
 @dataclass(frozen=True, kw_only=True)
 class PPOHyperparameters(OnPolicyHyperparameters):
-    """PPO's."""
+    """PPO's.
+
+    Attributes:
+        lesson_rounds: Rounds of the lessons of an agent with a teacher.
+    """
+
+    lesson_rounds: int = whole(1, 10**12)
 
     def make_agent(self, env: SB3VecEnv, network: NetworkConfig, seed: int) -> BaseAlgorithm:
         """PPO."""
@@ -209,7 +215,7 @@ def load_hyperparameters(agent: str, sections: Sequence[str], changes: Mapping[s
     Args:
         agent: The algorithm.
         sections: Sections of its file, each of which overrides ``default`` and those before it, if the file has it: the
-            action layer, and the scenario.
+            action layer, the scenario, and ``taught`` for agents with a teacher.
         changes: Values to use in place of the file's.
 
     Raises:
@@ -255,7 +261,7 @@ def read_sections(path: Path, kind: type[Hyperparameters]) -> dict[str, dict[str
     if not isinstance(held, dict) or "default" not in held:
         raise ConfigError(f"{path} must hold sections of hyperparameters, one of them default, got {shown(held)}")
     rules = {item.name: item.metadata for item in fields(kind)}
-    known = ("default", *ACTIONS, *SCENARIOS)
+    known = ("default", *ACTIONS, *SCENARIOS, "taught")
     for section, values in held.items():
         try:
             check_choice("section", section, known)

@@ -16,7 +16,7 @@ from multispin_baselines.paper import (
     UniformBandwidth,
 )
 from multispin_baselines.planner import LongRun, Stochastic
-from multispin_baselines.posterior import PosteriorAcceptance, posterior_acceptance
+from multispin_baselines.posterior import PosteriorAcceptance
 from multispin_baselines.predictive import Caution, Predictive, tuned_caution
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
@@ -30,7 +30,6 @@ __all__ = [
     "ControllerFactory",
     "Predictive",
     "make_controller",
-    "posterior_acceptance",
     "register_controller",
 ]
 

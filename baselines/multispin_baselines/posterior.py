@@ -1,53 +1,10 @@
-"""What a request's drafts so far tell of its acceptance, and the optimum for that."""
+"""The closed form told what requests have shown."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from multispin_env import Allocation, RoundView
-from multispin_env.core.equations import FloatArray
-from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.controller import Controller
-from multispin_env.optimal import RoundProblem, solve_heterogeneous
-
-
-def posterior_acceptance(view: RoundView) -> FloatArray:
-    """Mean acceptance of each user's request, now, given how its drafts have fared, (num_envs, num_users).
-
-    Where acceptance drifts, drafts tell less of now than of then. It is the best linear estimate from two numbers:
-    drafts accepted in the last round, and in all rounds before it, in a text of about as many tokens as drafts were
-    decided. Without drift it is the mean of the conjugate posterior.
-    """
-    prior_mean, std = view.task_acceptance_mean, view.task_acceptance_std
-    known = std == 0.0
-    alpha, beta = beta_parameters(prior_mean, np.where(known, 1.0, std))
-    # Variance of an outcome given the rate, over that of the rate. A stand-in where the rate is known.
-    prior = np.where(known, 1.0, alpha + beta)
-    running = view.request_tested > 0
-    last_accepted = np.where(running, view.last_accepted, 0)
-    last_tested = np.where(running, view.last_accepted + (view.last_accepted < view.last_draft_length), 0)
-    older_accepted, older_tested = view.request_accepted - last_accepted, view.request_tested - last_tested
-
-    # Correlations between the rate now, that of the last round, and the mean rate of the text before.
-    share, tokens = view.config.requests.drift_share, view.config.requests.drift_correlation_tokens
-    since, before = (view.last_accepted + 1.0) / tokens, np.maximum(older_tested, 1) / tokens
-    faded, reach = np.exp(-since), -np.expm1(-before) / before
-    now_last = 1.0 - share + share * faded
-    now_older = 1.0 - share + share * faded * reach
-    last_older = 1.0 - share + share * reach
-    within_older = 1.0 - share + share * 2.0 * (1.0 - reach) / before
-
-    # The normal equations of the estimate, for the weight of a single draft.
-    last, older = last_tested + prior, within_older * older_tested + prior
-    determinant = last * older - np.square(last_older) * last_tested * older_tested
-    last_weight = (now_last * older - now_older * last_older * older_tested) / determinant
-    older_weight = (now_older * last - now_last * last_older * last_tested) / determinant
-    mean = (
-        prior_mean
-        + last_weight * (last_accepted - last_tested * prior_mean)
-        + older_weight * (older_accepted - older_tested * prior_mean)
-    )
-    return np.where(known, prior_mean, mean)
+from multispin_env.optimal import RoundProblem, posterior_acceptance, solve_heterogeneous
 
 
 class PosteriorAcceptance(Controller):

@@ -6,15 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from multispin_baselines.posterior import posterior_acceptance
 from multispin_env import Allocation, ConfigError, RoundView
 from multispin_env.config.validation import check_number, shown
-from multispin_env.core import EXACT
 from multispin_env.evaluation.controller import Controller
 from multispin_env.files import read_json
-from multispin_env.optimal import RoundProblem, solve_heterogeneous, typical_upload_rate, upload_rate
+from multispin_env.optimal import RoundProblem, posterior_acceptance, solve_heterogeneous, typical_upload_rate
 
 _RULES = {
     "rate_margin_std": {"low": 0.0, "high": 100.0, "off": False, "integer": False},
@@ -48,9 +44,9 @@ class Predictive(Controller):
     """The heterogeneous optimum for the rates to come and the acceptance that requests have shown.
 
     The rate is the expectation of an upload's mean rate given the one observed, its age, the user's Doppler shift and
-    the long-term rate, less a margin: the slowest upload decides how long a round takes, so that a rate overestimated
-    costs more than one underestimated. First for the time in which an upload takes place in the average round, then for
-    the one that the optimum gives it. Where the rates are known there is nothing to predict.
+    the long-term rate, for the time in which uploads typically take place, less a margin: the slowest upload decides
+    how long a round takes, so that a rate overestimated costs more than one underestimated. Where the rates are known
+    there is nothing to predict. Told .5 and 2.5 for any pair it is what zeros of ``residual`` actions play.
 
     Args:
         caution: The margin, and how far the posterior acceptance is trusted.
@@ -68,16 +64,8 @@ class Predictive(Controller):
         """The optimum for what is expected."""
         margin_std, weight = self.caution
         acceptance = (1.0 - weight) * view.task_acceptance_mean + weight * posterior_acceptance(view)
-        expected = typical_upload_rate(view).less(margin_std)
-        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=expected)
-        first = solve_heterogeneous(problem).allocation
-        if view.csi == EXACT:
-            return first
-        start_s = first.draft_length * view.drafting_latency_s
-        upload_s = first.draft_length * problem.full_band_upload_s / first.bandwidth_share
-        end_s = np.broadcast_to(np.max(start_s + upload_s, axis=-1, keepdims=True), start_s.shape)
-        expected = upload_rate(view, start_s, end_s).less(margin_std)
-        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=expected)
+        rate = typical_upload_rate(view).less(margin_std)
+        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
         return solve_heterogeneous(problem).allocation
 
 

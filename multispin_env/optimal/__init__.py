@@ -1,5 +1,6 @@
 """Closed forms and certified solvers for one round's joint allocation of draft lengths and bandwidth."""
 
+from multispin_env.optimal.acceptance import cautious_acceptance, posterior_acceptance
 from multispin_env.optimal.algorithm1 import solve_algorithm1
 from multispin_env.optimal.average import AverageRound, average_round
 from multispin_env.optimal.bandwidth import equalize_bandwidth
@@ -16,9 +17,11 @@ __all__ = [
     "Solution",
     "UploadRate",
     "average_round",
+    "cautious_acceptance",
     "cautious_spectral_efficiency",
     "equalize_bandwidth",
     "optimal_draft_length",
+    "posterior_acceptance",
     "solve_algorithm1",
     "solve_heterogeneous",
     "solve_homogeneous",

@@ -11,15 +11,16 @@ from scipy import special
 from multispin_env.core.equations import FloatArray, signal_to_noise_ratio, spectral_efficiency
 from multispin_env.core.view import EXACT, RoundView
 from multispin_env.optimal.average import average_round
+from multispin_env.optimal.bandwidth import equalize_bandwidth
+from multispin_env.optimal.prediction import RatePredictor, typical_delay_s
+from multispin_env.optimal.problem import RoundProblem
 
 # Doppler shift of users whose own is not known, Hz. Ours: of .1 to 2.4 the best compromise between `mobile` with hidden
 # Doppler (where .6 is 1 % better) and measured uplinks, whose rates stay longer (.6 is up to 4 % worse there).
 ASSUMED_DOPPLER_HZ = 0.3
 
-# Where the average round leaves an upload no time, it goes on until so many times its drafting.
-_LEAST_SPAN = 1.1
-# Ours: `multispin tune` finds 1.5 to 4 best for the pairs of the package, and little is lost by 2 (docs/tune).
-_MARGIN_STD = 2.0
+# Ours: what `multispin tune` finds best for the pairs of the package lies around it (docs/tune).
+_MARGIN_STD = 2.5
 # An upload's mean rate is taken at the middles of so many parts of it.
 _PARTS = 6
 # Where the power of a Gaussian in the plane lies, by the part of its distribution: finely where it is low, as the
@@ -96,16 +97,23 @@ def _nodes() -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def typical_upload_rate(view: RoundView) -> UploadRate:
-    """The same for the time in which an upload takes place in the average round."""
-    average = average_round(view.config)
-    start_s = average.draft_length * view.drafting_latency_s
-    return upload_rate(view, start_s, np.maximum(average.multi_access_s, _LEAST_SPAN * start_s))
+    """The same for the time in which an upload typically takes place.
+
+    It is that of the average round's draft length, for all users, arriving together at the predicted rates (Lemma 1).
+    """
+    if view.csi == EXACT:
+        return upload_rate(view, view.drafting_latency_s, view.drafting_latency_s)
+    length = average_round(view.config).draft_length
+    predicted = RatePredictor(typical_delay_s(view.config))(view)
+    end_s, _ = equalize_bandwidth(RoundProblem.from_view(view, spectral_efficiency=predicted), length)
+    start_s = length * view.drafting_latency_s
+    return upload_rate(view, start_s, np.broadcast_to(end_s[:, np.newaxis], start_s.shape))
 
 
 def cautious_spectral_efficiency(view: RoundView) -> FloatArray:
     """Rates per hertz to count on, in bit/s/Hz, (num_envs, num_users): the observed ones where these are exact.
 
-    Where they are outdated, the rate typically expected less two standard deviations: the slowest upload decides how
+    Where they are outdated, the rate typically expected less 2.5 standard deviations: the slowest upload decides how
     long a round takes, so that a rate overestimated costs more than one underestimated.
     """
     return typical_upload_rate(view).less(_MARGIN_STD)

@@ -16,6 +16,7 @@ from multispin_env.envs.actions import ACTIONS
 from multispin_env.optimal import (
     RatePredictor,
     RoundProblem,
+    cautious_acceptance,
     cautious_spectral_efficiency,
     equalize_bandwidth,
     solve_heterogeneous,
@@ -186,7 +187,8 @@ def test_residual_zeros_are_the_closed_form_at_the_rates_to_count_on_to_the_bit(
         rate = cautious_spectral_efficiency(view)
         if view.csi == EXACT:
             np.testing.assert_array_equal(rate, view.observed_spectral_efficiency)
-        wanted = solve(RoundProblem.from_view(view, spectral_efficiency=rate)).allocation
+        told = {"spectral_efficiency": rate, "acceptance_rate": cautious_acceptance(view)}
+        wanted = solve(RoundProblem.from_view(view, **told)).allocation
         played = env.step(zeros)[4]
         np.testing.assert_array_equal(played["draft_length"], wanted.draft_length[0])
         np.testing.assert_array_equal(played["bandwidth_share"], wanted.bandwidth_share[0])
@@ -195,7 +197,7 @@ def test_residual_zeros_are_the_closed_form_at_the_rates_to_count_on_to_the_bit(
 def test_a_residual_tilt_is_what_the_closed_form_is_told():
     env = make(scenario="mobile", action="residual")
     view, tilts = env.round_view(), np.random.default_rng(0).uniform(-1.0, 1.0, 40)
-    mean = view.task_acceptance_mean
+    mean = cautious_acceptance(view)
     told = RoundProblem.from_view(
         view,
         spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(tilts[:20]),

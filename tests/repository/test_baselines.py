@@ -11,7 +11,6 @@ from multispin_baselines import (
     CONTROLLERS,
     Controller,
     make_controller,
-    posterior_acceptance,
     register_controller,
 )
 from multispin_baselines.paper import best_lengths, expected_goodput
@@ -21,7 +20,7 @@ from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make
 from multispin_env.core import TrueView
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.evaluation.rollout import play
-from multispin_env.optimal import RoundProblem, solve_heterogeneous
+from multispin_env.optimal import RoundProblem, posterior_acceptance, solve_heterogeneous
 from multispin_env.optimal.rate_path import RatePath, equalize_on_path
 
 

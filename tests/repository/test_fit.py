@@ -77,6 +77,27 @@ def test_a_training_interrupted_anywhere_ends_as_the_one_that_was_not(
     assert (tmp_path / "cut" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("users", [(), (2, 4)])
+def test_a_taught_agent_starts_from_its_lessons_and_is_the_same_every_time(
+    users: tuple[int, ...], tmp_path: Path
+) -> None:
+    taught = {"action": "direct", "teacher": "predictive", "users": users}
+    lessons = {**TINY, "total_timesteps": 128, "lesson_rounds": 1600}
+    rows = trained(tmp_path / "a", **taught, hyperparameters=lessons)
+    assert [row.timesteps for row in rows if row.controller == "seed0"] == [0, 128]
+    start = next(row for row in rows if row.controller == "seed0")
+    untaught = trained(tmp_path / "untaught", **{**taught, "teacher": "none"}, hyperparameters=lessons)
+    assert start.gain > next(row for row in untaught if row.controller == "seed0").gain
+    assert trained(tmp_path / "b", **taught, hyperparameters=lessons) == rows
+
+
+def test_who_may_teach_whom() -> None:
+    with pytest.raises(ValueError, match="agent must be ppo to learn from a teacher, got 'sac'"):
+        training(teacher="predictive", agent="sac")
+    with pytest.raises(ValueError, match="teacher must be one of 'none', 'heterogeneous'"):
+        training(teacher="clairvoyant")
+
+
 def test_an_agent_of_several_numbers_of_users_is_judged_by_all_and_serves_any(tmp_path: Path) -> None:
     rows = {users: trained(tmp_path / f"{users}", users=users) for users in ((2, 4), (2,), (4,))}
     few, both, many = (

@@ -10,14 +10,13 @@ from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import expected_maximum
-from multispin_baselines.posterior import posterior_acceptance
 from multispin_baselines.texts import expected_progress, prefix_probabilities
 
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
 from multispin_env.core.equations import expected_tokens
 from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.rollout import play
-from multispin_env.optimal import RoundProblem, equalize_bandwidth
+from multispin_env.optimal import RoundProblem, equalize_bandwidth, posterior_acceptance
 
 
 def simulator(config: SystemConfig, num_envs: int, rounds: int = 0) -> Simulator:

@@ -37,16 +37,19 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
             assert {"heterogeneous", "predictive", "clairvoyant"} <= set(setting.controllers)
             assert ("long-run" in setting.controllers) == (trained == scenario)
             actions = {"paper": ("direct",), "requests": ("residual",)}.get(trained, ("direct", "residual"))
-            assert setting.cells == tuple(cell_name(trained, pair, action) for action in actions)
+            cells = tuple(cell_name(trained, pair, action) for action in actions)
+            untaught = ("untaught-direct",) if (scenario, pair) == ("mobile", "llama2") else ()
+            assert setting.cells == (*cells, *untaught)
+    for name, cell in plan.cells.items():
+        assert cell.teacher == ("predictive" if cell.action == "direct" and name != "untaught-direct" else "none")
     hidden = plan.settings["hidden-doppler"]
     assert not hidden.system().channel.doppler_known
     assert {plan.cells[name].agent for name in hidden.cells} == {"ppo", "recurrent-ppo"}
     for users in (5, 10, 40, 100):
         setting = plan.settings[f"users-{users}"]
         assert setting.system().num_users == users
-        if users < 100:
-            assert plan.cells[f"users-{users}"].systems()[0].num_users == users
-            assert f"users-{users}" in setting.cells
+        assert plan.cells[f"users-{users}"].systems()[0].num_users == users
+        assert f"users-{users}" in setting.cells
 
 
 def test_a_controller_told_that_drafting_takes_longer_drafts_less() -> None:

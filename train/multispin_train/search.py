@@ -62,7 +62,7 @@ Range: TypeAlias = Between | tuple[Any, ...]
 
 _EVERY_AGENT: dict[str, Range] = {
     "learning_rate": Between(3e-4, 1e-2),
-    "initial_std": Between(0.1, 0.7),
+    "initial_std": Between(0.03, 0.7),
     "batch_size": (128, 256, 512),
     "width": (32, 48, 64),
 }

@@ -12,7 +12,6 @@ from multispin_baselines.planner.futures import Futures
 from multispin_baselines.planner.known import best_for_known_rates
 from multispin_baselines.planner.objective import Objective
 from multispin_baselines.planner.search import Rounds, planned
-from multispin_baselines.posterior import posterior_acceptance
 from multispin_baselines.texts import expected_progress, prefix_probabilities
 from multispin_env import Allocation, RoundView, Simulator, SystemConfig
 from multispin_env.core import EXACT
@@ -23,6 +22,7 @@ from multispin_env.optimal import (
     average_round,
     cautious_spectral_efficiency,
     equalize_bandwidth,
+    posterior_acceptance,
 )
 
 SAMPLES = 64

@@ -9,6 +9,7 @@ from multispin_env.core.view import EXACT, RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
     RoundProblem,
+    cautious_acceptance,
     cautious_spectral_efficiency,
     equalize_bandwidth,
     solve_heterogeneous,
@@ -16,8 +17,7 @@ from multispin_env.optimal import (
 )
 
 # Half and twice the rate that is counted on lie well within reach; between a task's mean acceptance and that of one
-# request lies e^4 in odds. A clipped standard Gaussian uses the whole
-# reach in a third of its numbers.
+# request lies e^4 in odds. A clipped standard Gaussian uses the whole reach in a third of its numbers.
 RATE_REACH = 1.0
 ACCEPTANCE_REACH = 3.0
 
@@ -33,10 +33,10 @@ _COMMON_TILTS = np.linspace(-1.0, 1.0, 65)
 class ResidualAction(ActionCodec):
     """The optimum of the round, told other rates and acceptances than it would take for true.
 
-    First a tilt of each user's rate, on a logarithmic scale, then of its task's mean acceptance, on that of log-odds.
-    Zeros are the closed form told what can be counted on: where the observed rates are exact, the paper's controller,
-    to the last bit; where they are outdated, the cautious prediction of
-    :func:`~multispin_env.optimal.cautious_spectral_efficiency`.
+    First a tilt of each user's rate, on a logarithmic scale, then of its acceptance, on that of log-odds. Zeros are the
+    closed form told what can be counted on, :func:`~multispin_env.optimal.cautious_spectral_efficiency` and
+    :func:`~multispin_env.optimal.cautious_acceptance`. Where nothing is outdated or spread these are what is observed,
+    and zeros the paper's controller, to the last bit.
 
     ``encode`` returns tilts under which the closed form comes to nearly this allocation. The closed form equalises the
     users' latency, and a token's worth is its price in latency. For a given latency the first condition tells the rates
@@ -57,7 +57,7 @@ class ResidualAction(ActionCodec):
 
     def _tilted(self, rate: FloatArray, acceptance: FloatArray, view: RoundView) -> RoundProblem:
         # With zeros the factor is 1 and the denominator rounds to 1, so that the problem is the same to the last bit.
-        mean = view.task_acceptance_mean
+        mean = cautious_acceptance(view)
         return RoundProblem.from_view(
             view,
             spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(RATE_REACH * rate),
@@ -81,7 +81,7 @@ class ResidualAction(ActionCodec):
             return np.concatenate([rate_tilt, self._common_tilt(rate_tilt, allocation, view)], axis=1)
         weight = load_s / length / np.square(upload_s)
         acceptance = _acceptance(allocation, weight, latency_s[:, 0], problem.verification_s(length))
-        mean = view.task_acceptance_mean
+        mean = cautious_acceptance(view)
         odds_tilt = np.log(acceptance / (1.0 - acceptance) * (1.0 - mean) / mean) / ACCEPTANCE_REACH
         return np.concatenate([rate_tilt, odds_tilt], axis=1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,10 +23,12 @@ import tyro
 from multispin_agents import NETWORKS
 from multispin_agents.algorithms import (
     Hyperparameters,
+    PPOHyperparameters,
     load_hyperparameters,
     make_agent,
     make_training_env,
 )
+from multispin_agents.lessons import take_lessons
 from multispin_agents.networks import make_network_codec
 from multispin_agents.policy import LearnedController
 from multispin_agents.sb3_policies import AllocationPolicy, SquashedAllocationPolicy
@@ -40,9 +42,11 @@ from stable_baselines3.common.utils import FloatSchedule, set_random_seed
 import multispin_env
 from multispin_env import SystemConfig
 from multispin_env.config import whole
+from multispin_env.envs.checks import check_choice
 from multispin_env.evaluation.results import ResultsFolder
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import interquartile_mean
+from multispin_env.integrations.sb3 import SB3VecEnv
 from multispin_train.fit.checkpoints import chunks_done, restore_checkpoint, save_checkpoint
 from multispin_train.fit.learning_curve import REFERENCES, CurveRow, draw_learning_curve
 from multispin_train.options import (
@@ -57,11 +61,13 @@ from multispin_train.options import (
     Scenario,
     command_line,
     make_system,
+    one_of,
 )
 
 # All below the benchmark's seeds: evaluation during training has worlds of its own, and a chunk draws its seed between.
 EVALUATION_SEEDS = range(900_000, 900_032)
 CHUNK_SEEDS = (100_000, 800_000)
+TEACHERS = ("none", "heterogeneous", "posterior", "predictive", "stochastic", "long-run")
 _LAST_LEARNING_RATE = 0.1
 
 
@@ -77,6 +83,7 @@ class Training(CheckedOptions):
         action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
             closed form is told, where zeros are the closed form (residual).
         network: One that treats users alike and serves any number of them, or a plain MLP.
+        teacher: A controller whose decisions a ppo agent first learns to imitate, or none.
         seeds: Agents to train.
         first_seed: The first one's seed; the others' follow.
         users: Numbers of users to train and evaluate with, one after the other, for one agent that serves them all; by
@@ -91,6 +98,7 @@ class Training(CheckedOptions):
     agent: Agent = "ppo"
     action: Action = "residual"
     network: Network = "equivariant"
+    teacher: Annotated[str, tyro.conf.arg(metavar=one_of(TEACHERS))] = "none"
     seeds: int = whole(1, MOST, default=1)
     first_seed: int = whole(0, MOST, default=0)
     users: Annotated[tuple[int, ...], tyro.conf.arg(metavar="K [K ...]", help_behavior_hint="")] = ()
@@ -99,6 +107,10 @@ class Training(CheckedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("teacher", self.teacher, TEACHERS)
+        # SAC's critics, and a memory that lessons of single rounds do not train, would undo what was learned.
+        if self.teacher != "none" and self.agent != "ppo":
+            raise ValueError(f"agent must be ppo to learn from a teacher, got {self.agent!r}")
         self.values()
         make_network_codec(self.action, self.systems()[0])  # refuses what networks cannot learn
         if self.network not in NETWORKS:
@@ -129,8 +141,9 @@ class Training(CheckedOptions):
         return range(self.first_seed, self.first_seed + self.seeds)
 
     def values(self) -> Hyperparameters:
-        """The hyperparameters; an action layer and a scenario each bring some of their own."""
-        return load_hyperparameters(self.agent, [self.action, self.scenario], self.hyperparameters)
+        """The hyperparameters; an action layer, a scenario and a teacher each bring some of their own."""
+        sections = [self.action, self.scenario, *(["taught"] if self.teacher != "none" else [])]
+        return load_hyperparameters(self.agent, sections, self.hyperparameters)
 
     def command(self) -> str:
         """The command that trains this, less its output folder."""
@@ -275,6 +288,8 @@ class _Run:
                 if isinstance(policies[0], AllocationPolicy) and isinstance(policies[1], AllocationPolicy):
                     policies[1].share(policies[0])
             if done is None:
+                if self._training.teacher != "none":
+                    self._take_lessons(agents, progress)
                 self._checkpoint(agents[0], 0)
             else:
                 restore_checkpoint(self._checkpoint_file, agents[0])
@@ -286,6 +301,19 @@ class _Run:
                 self._train_chunk(agent, chunk, _Advance(progress, task))
                 self._checkpoint(agent, chunk + 1)
                 last = agent
+
+    def _take_lessons(self, agents: Sequence[BaseAlgorithm], progress: Progress) -> None:
+        policy, envs = agents[0].policy, [agent.env for agent in agents if isinstance(agent.env, SB3VecEnv)]
+        assert isinstance(policy, AllocationPolicy)
+        assert isinstance(self._values, PPOHyperparameters)
+        rng = np.random.default_rng([self._seed])
+        for env in envs:
+            env.seed(int(rng.integers(*CHUNK_SEEDS)))
+        teacher = make_controller(self._training.teacher, self._training.model_pair)
+        task = progress.add_task("lessons", total=self._values.lesson_rounds)
+        take_lessons(
+            policy.network, teacher, envs, self._values.lesson_rounds, lambda played: progress.advance(task, played)
+        )
 
     def _train_chunk(self, agent: BaseAlgorithm, chunk: int, callback: BaseCallback) -> None:
         # Each chunk begins with episodes and random numbers that the seed and its number decide: so a training that

@@ -9,12 +9,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 from matplotlib.axes import Axes
-from multispin_baselines import Controller, posterior_acceptance
+from multispin_baselines import Controller
 
 from multispin_env import RoundView, SystemConfig
 from multispin_env.core.equations import FloatArray, signal_to_noise_ratio
 from multispin_env.envs import MultiSpinVectorEnv
 from multispin_env.evaluation.plots import PALE, new_figure, save
+from multispin_env.optimal import posterior_acceptance
 
 FIRST_SEED = 950_000
 NUM_ENVS = 24

@@ -18,7 +18,6 @@ from multispin_train.study.plan import (
     FLAGSHIP,
     OTHER_USERS,
     SCENARIOS,
-    SPECIALIST_USERS,
     SPEED_SETTINGS,
     SPEEDS_M_S,
     TRANSFER_CONTROLLERS,
@@ -79,8 +78,7 @@ def draw_transfer(path: Path, results: Results) -> None:
                 values, [one.low for one in means], [one.high for one in means], color=colour, alpha=0.12
             )
     users_panel.plot(
-        SPECIALIST_USERS,
-        [results.mean(f"users-{users}", f"users-{users}").value for users in SPECIALIST_USERS],
+        [results.mean(f"users-{users}", f"users-{users}").value for users in OTHER_USERS],
         "k*",
         markersize=8,
         label="specialist",

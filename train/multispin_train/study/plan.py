@@ -34,17 +34,18 @@ ACTIONS = ("direct", "residual")
 # Whose agents are trained where: in `paper` zeros of residual actions are the optimum already, and in `requests` direct
 # ones would have to learn the channel before what is asked there.
 TRAINED: Mapping[str, tuple[str, ...]] = {"mobile": ACTIONS, "paper": ("direct",), "requests": ("residual",)}
+# Direct agents first imitate it.
+TEACHER = "predictive"
 CONTROLLERS = ("heterogeneous", "posterior", "predictive", "long-run", "clairvoyant")
 # On the first episodes only, and only where agents are trained.
 SLOW = ("long-run",)
 SLOW_SEEDS = 16
 TRANSFER_CONTROLLERS = ("heterogeneous", "predictive")
 
-# Agents of `mobile` are trained with all of these numbers of users, and played with the others than 20 as well;
-# specialists are trained with one of them.
+# Agents of `mobile` are trained with all of these numbers of users, and played with the others than 20 as well, beside
+# specialists trained with one of them.
 USERS = (5, 10, 20, 40, 100)
 OTHER_USERS = (5, 10, 40, 100)
-SPECIALIST_USERS = (5, 10, 40)
 # Speeds of all users in place of a mixture of three, m/s.
 SPEEDS_M_S = (0.01, 0.1, 1.4, 10.0)
 # The scenarios that the main questions are about.
@@ -54,6 +55,8 @@ FLAGSHIP_SETTING = "-".join(FLAGSHIP)
 USER_SETTINGS = tuple(f"users-{users}" for users in OTHER_USERS)
 SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
 HIDDEN_SETTING = "hidden-doppler"
+# A cell: direct agents of the flagship setting without a teacher.
+UNTAUGHT = "untaught-direct"
 
 # Evaluated and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 32
@@ -83,6 +86,7 @@ class Plan(CheckedOptions):
                 scenario=scenario,
                 model_pair=pair,
                 action=action,
+                teacher=TEACHER if action == "direct" else "none",
                 users=USERS if scenario == FLAGSHIP[0] else (),
                 seeds=self.training_seeds if scenario in MAIN else self.variant_seeds,
             )
@@ -90,7 +94,8 @@ class Plan(CheckedOptions):
             for pair in PAPER_PAIRS
             for action in actions
         }
-        for users in SPECIALIST_USERS:
+        cells[UNTAUGHT] = self._cell(action="direct", users=USERS)
+        for users in OTHER_USERS:
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
             cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
@@ -125,16 +130,14 @@ class Plan(CheckedOptions):
         own = settings[FLAGSHIP_SETTING]
         for users in OTHER_USERS:
             name = f"users-{users}"
-            specialist = (name,) if name in self.cells else ()
-            settings[name] = Setting(
-                scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, *specialist)
-            )
+            settings[name] = Setting(scenario, pair, {"num_users": users}, TRANSFER_CONTROLLERS, (*own.cells, name))
         for speed in SPEEDS_M_S:
             changes = {"channel": {"speeds_m_s": [speed]}}
             settings[f"speed-{speed:g}"] = Setting(scenario, pair, changes, TRANSFER_CONTROLLERS, own.cells)
         hidden = tuple(name for name in self.cells if name.startswith(HIDDEN_SETTING))
         for name, own_pair in zip(HEAT_SETTINGS, PAPER_PAIRS, strict=True):
             settings[name] = Setting("thermal", own_pair, HEAT_CONFIG, ("predictive", *HEAT_PLAYERS.values()), ())
+        settings[FLAGSHIP_SETTING] = replace(own, cells=(*own.cells, UNTAUGHT))
         settings[HIDDEN_SETTING] = Setting(scenario, pair, _HIDDEN, TRANSFER_CONTROLLERS, hidden)
         return settings
 

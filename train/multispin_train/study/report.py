@@ -17,11 +17,13 @@ from multispin_train.study.plan import (
     FLAGSHIP,
     HIDDEN_SETTING,
     MAIN,
+    OTHER_USERS,
     SCENARIOS,
     SLOW_SEEDS,
-    SPECIALIST_USERS,
     SPEED_SETTINGS,
+    TEACHER,
     TRANSFER_CONTROLLERS,
+    UNTAUGHT,
     USER_SETTINGS,
     Study,
     StudyRow,
@@ -57,9 +59,10 @@ that of a single one on one core, shared with other work.
 
 ## Scenarios
 
-Agents are PPO with equivariant networks and `direct` or `residual` actions. Those of `mobile` are trained with 5 to 100
-users, here they serve 20; the same ones play in `measured`, on an uplink that they never saw, and in `thermal`. In
-`paper` zeros of residual actions are the optimum, so `direct` ones are trained there.
+Agents are PPO with equivariant networks and `direct` or `residual` actions; direct ones first imitate `{TEACHER}`, all
+but those of `{UNTAUGHT}`. Those of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones play in
+`measured`, on an uplink that they never saw, and in `thermal`. In `paper` zeros of residual actions are the optimum, so
+`direct` ones are trained there.
 `long-run` plays the first {SLOW_SEEDS} episodes.
 
 ![goodput](goodput.png)
@@ -192,7 +195,7 @@ def _targets(results: Results) -> str:
                 met = found.value >= 0.98 and times >= 100.0
                 add(f"against long-run ({times:.0f} times as fast)", agent, found, 0.98, met)
             against(measured, agent, "predictive", 1.0)
-    for users in SPECIALIST_USERS:
+    for users in OTHER_USERS:
         for action in ACTIONS:
             name, agent = f"users-{users}", cell_name(*FLAGSHIP, action)
             found = results.ratio(name, agent, name)
