@@ -91,6 +91,7 @@ class OnPolicyHyperparameters(Hyperparameters):
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the value loss.
         max_grad_norm: Longest gradient.
+        target_kl: Divergence from the policy that collected an update's rounds, two thirds of that which ends the update.
     """
 
     n_epochs: int = whole(1, 10_000)
@@ -99,6 +100,7 @@ class OnPolicyHyperparameters(Hyperparameters):
     ent_coef: float = real(0.0, 1e3)
     vf_coef: float = real(0.0, 1e3)
     max_grad_norm: float = real(1e-6, 1e6)
+    target_kl: float = real(1e-6, 1e6)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,6 +122,7 @@ class OnPolicyHyperparameters(Hyperparameters):
             "ent_coef": self.ent_coef,
             "vf_coef": self.vf_coef,
             "max_grad_norm": self.max_grad_norm,
+            "target_kl": self.target_kl,
             "policy_kwargs": {"network_config": asdict(network), "initial_std": self.initial_std},
             "seed": seed,
             "device": "cpu",

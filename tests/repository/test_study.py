@@ -37,11 +37,8 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
             assert {"heterogeneous", "predictive", "clairvoyant"} <= set(setting.controllers)
             assert ("long-run" in setting.controllers) == (trained == scenario)
             actions = {"paper": ("direct",), "requests": ("residual",)}.get(trained, ("direct", "residual"))
-            cells = tuple(cell_name(trained, pair, action) for action in actions)
-            untaught = ("untaught-direct",) if (scenario, pair) == ("mobile", "llama2") else ()
-            assert setting.cells == (*cells, *untaught)
-    for name, cell in plan.cells.items():
-        assert cell.teacher == ("predictive" if cell.action == "direct" and name != "untaught-direct" else "none")
+            assert setting.cells == tuple(cell_name(trained, pair, action) for action in actions)
+    assert all(cell.teacher == ("predictive" if cell.action == "direct" else "none") for cell in plan.cells.values())
     hidden = plan.settings["hidden-doppler"]
     assert not hidden.system().channel.doppler_known
     assert {plan.cells[name].agent for name in hidden.cells} == {"ppo", "recurrent-ppo"}

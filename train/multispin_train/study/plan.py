@@ -55,8 +55,6 @@ FLAGSHIP_SETTING = "-".join(FLAGSHIP)
 USER_SETTINGS = tuple(f"users-{users}" for users in OTHER_USERS)
 SPEED_SETTINGS = tuple(f"speed-{speed:g}" for speed in SPEEDS_M_S)
 HIDDEN_SETTING = "hidden-doppler"
-# A cell: direct agents of the flagship setting without a teacher.
-UNTAUGHT = "untaught-direct"
 
 # Evaluated and written together: what an interruption can lose.
 SEEDS_PER_BATCH = 32
@@ -94,7 +92,6 @@ class Plan(CheckedOptions):
             for pair in PAPER_PAIRS
             for action in actions
         }
-        cells[UNTAUGHT] = self._cell(action="direct", users=USERS)
         for users in OTHER_USERS:
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
         for agent in ("ppo", "recurrent-ppo"):
@@ -137,7 +134,6 @@ class Plan(CheckedOptions):
         hidden = tuple(name for name in self.cells if name.startswith(HIDDEN_SETTING))
         for name, own_pair in zip(HEAT_SETTINGS, PAPER_PAIRS, strict=True):
             settings[name] = Setting("thermal", own_pair, HEAT_CONFIG, ("predictive", *HEAT_PLAYERS.values()), ())
-        settings[FLAGSHIP_SETTING] = replace(own, cells=(*own.cells, UNTAUGHT))
         settings[HIDDEN_SETTING] = Setting(scenario, pair, _HIDDEN, TRANSFER_CONTROLLERS, hidden)
         return settings
 
