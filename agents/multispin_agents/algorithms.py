@@ -91,7 +91,7 @@ class OnPolicyHyperparameters(Hyperparameters):
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the value loss.
         max_grad_norm: Longest gradient.
-        target_kl: Divergence from the policy that collected an update's rounds, two thirds of that which ends the update.
+        target_kl: Divergence from the policy that collected an update's rounds; half more ends the update.
     """
 
     n_epochs: int = whole(1, 10_000)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from multispin_baselines.planner import own_course
+from multispin_baselines.texts import tasks_of
 from numpy.typing import NDArray
 from scipy import special
 
@@ -36,10 +37,10 @@ def progress(view: TrueView, draft_length: IntArray, common_length: int) -> Floa
         draft_length: The drafts, (num_envs, num_users).
         common_length: The common draft length.
     """
-    tasks, task = np.unique(view.task_acceptance_mean + 1j * view.task_acceptance_std, return_inverse=True)
-    mean_rounds = np.array([_rounds_per_token(float(one.real), float(one.imag), common_length) for one in tasks])
+    tasks, task = tasks_of(view)
+    mean_rounds = np.array([_rounds_per_token(mean, std, common_length) for mean, std in tasks])
     tokens, common = (expected_tokens(view.acceptance_rate, length) for length in (draft_length, common_length))
-    return tokens / (common * mean_rounds[task].reshape(common.shape))
+    return tokens / (common * mean_rounds[task])
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from multispin_env import RoundView
-from multispin_env.core.equations import FloatArray
+from multispin_env.core.equations import FloatArray, IntArray
 from multispin_env.core.requests.synthetic import beta_parameters
 
 _TEXTS = 2048
@@ -78,6 +78,12 @@ def expected_progress(view: RoundView, draft_length: int) -> FloatArray:
     return _expectation(view, lambda kind: _progress(kind, draft_length))
 
 
+def tasks_of(view: RoundView) -> tuple[list[tuple[float, float]], IntArray]:
+    """Mean and standard deviation of acceptance of each task, and the task of each user, (num_envs, num_users)."""
+    tasks, task = np.unique(view.task_acceptance_mean + 1j * view.task_acceptance_std, return_inverse=True)
+    return [(float(one.real), float(one.imag)) for one in tasks], task.reshape(view.task_acceptance_mean.shape)
+
+
 def _expectation(view: RoundView, of_texts: Callable[[_Kind], FloatArray]) -> FloatArray:
     """Expected values given how drafts fared, (num_envs, num_users, values).
 
@@ -101,10 +107,8 @@ def _expectation(view: RoundView, of_texts: Callable[[_Kind], FloatArray]) -> Fl
     follows_rejection = (older_rejected > 0).astype(np.int64)
 
     result = np.empty((*accepted.shape, longest + 1))
-    tasks, task = np.unique(view.task_acceptance_mean + 1j * view.task_acceptance_std, return_inverse=True)
-    task = task.reshape(accepted.shape)
-    for number, moments in enumerate(tasks):
-        mean, std = float(moments.real), float(moments.imag)
+    tasks, task = tasks_of(view)
+    for number, (mean, std) in enumerate(tasks):
         users = task == number
         kind = _Kind(mean, std, share, correlation, longest)
         if std < _LEAST_STD:

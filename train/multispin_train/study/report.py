@@ -58,9 +58,10 @@ that of a single one on one core, shared with other work.
 
 ## Scenarios
 
-Agents are PPO with equivariant networks and `direct` or `residual` actions; direct ones first imitate `{TEACHER}`. Those
-of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones play in `measured`, on an uplink that they
-never saw, and in `thermal`. In `paper` zeros of residual actions are the optimum, so `direct` ones are trained there.
+Agents are PPO with equivariant networks and `direct` or `residual` actions; direct ones first imitate `{TEACHER}`.
+Those of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones play in `measured`, on an uplink
+that they never saw, and in `thermal`. In `paper` zeros of residual actions are the optimum, so `direct` ones are
+trained there.
 `long-run` plays the first {SLOW_SEEDS} episodes.
 
 ![goodput](goodput.png)
