@@ -9,6 +9,7 @@ import pytest
 import torch
 from multispin_agents import AGENTS
 from multispin_agents.algorithms import Hyperparameters, load_hyperparameters, make_agent, make_training_env
+from multispin_agents.lessons import take_lessons
 from multispin_agents.networks import FEATURES, NUM_INPUTS, ActorCritic, NetworkConfig, user_inputs
 from multispin_agents.policy import SHIPPED, LearnedController
 from multispin_agents.sb3_policies import ActionCritics, AllocationPolicy, SquashedActor
@@ -177,14 +178,40 @@ def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(network: str
     )
 
 
+def test_lessons_bring_the_actions_near_the_teacher_s_and_the_values_near_the_rewards() -> None:
+    torch.manual_seed(0)
+    network = ActorCritic(NetworkConfig.of("equivariant", 16, CONFIG))
+    env, teacher = make_training_env(CONFIG, "direct", 32), make_controller("predictive", "llama2")
+
+    def errors() -> tuple[float, float]:
+        env.seed(7)
+        observations = torch.as_tensor(env.reset())
+        wanted = env.env_method("encode_action", teacher.act(env.env_method("round_view")[0]))[0]
+        with torch.no_grad():
+            actions, values, _ = network(observations)
+        rewards = env.step(actions.numpy())[1]
+        return float(np.mean((actions.numpy() - wanted) ** 2)), float(np.mean((values[:, 0].numpy() - rewards) ** 2))
+
+    before = errors()
+    played: list[int] = []
+    take_lessons(network, teacher, [env], 9_600, played.append)
+    assert sum(played) == 9_600
+    assert errors()[0] < 0.5 * before[0]
+    assert errors()[1] < 0.5 * before[1]
+
+
 def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> None:
     for agent in AGENTS:
         assert load_hyperparameters(agent, ["mobile"], {}).gamma == 0.0
         assert load_hyperparameters(agent, ["mobile"], {"gamma": 0.5}).gamma == 0.5
     plain: Any
     direct: Any
-    plain, direct = (load_hyperparameters("ppo", sections, {}) for sections in ([], ["direct"]))
-    assert plain == direct  # nothing is different for direct actions, at present
+    taught: Any
+    plain, direct, taught = (
+        load_hyperparameters("ppo", sections, {}) for sections in ([], ["direct"], ["direct", "taught"])
+    )
+    assert plain.learning_rate < direct.learning_rate > taught.learning_rate
+    assert plain.batch_size == direct.batch_size == taught.batch_size
     with pytest.raises(ValueError, match=r"ppo has no field 'discount'\. Its fields are: total_timesteps, "):
         load_hyperparameters("ppo", ["mobile"], {"discount": 0.5})
     with pytest.raises(ValueError, match=r"sac has no field 'clip_range'\. Its fields are: total_timesteps, "):
