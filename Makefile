@@ -27,7 +27,7 @@ $(LATEST)/installed: requirements/constraints.txt pyproject.toml
 
 demo: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/multispin fit --scenario mobile --action direct \
-		--hyperparameters '{"total_timesteps": 131072, "updates_per_chunk": 8}' --output $(DEMO)-agent
+		--hyperparameters '{"total_timesteps": 131072, "updates_per_chunk": 4}' --output $(DEMO)-agent
 	OMP_NUM_THREADS=1 $(BIN)/multispin benchmark --scenario mobile --model-pair llama2 --seeds 32 \
 		--policy $(DEMO)-agent/policies/mobile-llama2-seed0 --output $(DEMO)
 
