@@ -78,6 +78,7 @@ def draw_transfer(path: Path, results: Results) -> None:
                 values, [one.low for one in means], [one.high for one in means], color=colour, alpha=0.12
             )
     users_panel.plot(
+        OTHER_USERS,
         [results.mean(f"users-{users}", f"users-{users}").value for users in OTHER_USERS],
         "k*",
         markersize=8,
