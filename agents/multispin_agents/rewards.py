@@ -14,8 +14,7 @@ from scipy import special
 
 from multispin_env import SystemConfig
 from multispin_env.core import TrueView
-from multispin_env.core.equations import FloatArray, IntArray, expected_tokens
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, IntArray, beta_parameters, expected_tokens
 from multispin_env.envs import MultiSpinVectorEnv
 
 _QUANTILES = (np.arange(256) + 0.5) / 256

@@ -10,8 +10,7 @@ import numpy as np
 from scipy import special
 
 from multispin_env import RoundView
-from multispin_env.core.equations import FloatArray, IntArray
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, IntArray, beta_parameters
 
 _TEXTS = 2048
 _TINY = 1e-300

@@ -103,3 +103,10 @@ def goodput(
         Tokens of all users over the round's duration, shape ``(...)``.
     """
     return tokens.sum(axis=-1) / (multi_access_latency_s + verification_latency_s)
+
+
+def beta_parameters(mean: ArrayLike, std: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """The two shape parameters of the Beta distribution with this mean and standard deviation (std > 0)."""
+    mean = np.asarray(mean, dtype=np.float64)
+    concentration = mean * (1.0 - mean) / np.square(std) - 1.0
+    return mean * concentration, (1.0 - mean) * concentration

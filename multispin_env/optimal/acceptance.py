@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multispin_env.core.equations import FloatArray
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, beta_parameters
 from multispin_env.core.view import RoundView
 
 # Ours: `multispin tune` finds .25 to .75 best in `mobile` for the paper's pairs (docs/tune).

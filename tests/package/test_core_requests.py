@@ -11,8 +11,9 @@ from scipy import stats
 
 from multispin_env import make_config
 from multispin_env.config import TaskConfig
+from multispin_env.core.equations import beta_parameters
 from multispin_env.core.requests.outcomes import WINDOW, ConstantOutcomes, WindowedOutcomes, luck_limit
-from multispin_env.core.requests.synthetic import SyntheticRequests, beta_parameters
+from multispin_env.core.requests.synthetic import SyntheticRequests
 from multispin_env.core.streams import Streams
 
 # A task whose requests have distinct rates that are far from 0 and 1.

@@ -8,8 +8,8 @@ import pytest
 from scipy import special, stats
 
 from multispin_env import MODEL_PAIRS, PAPER_PAIRS, make_config
-from multispin_env.core.equations import expected_tokens, signal_to_noise_ratio
-from multispin_env.core.requests.synthetic import SyntheticRequests, beta_parameters
+from multispin_env.core.equations import beta_parameters, expected_tokens, signal_to_noise_ratio
+from multispin_env.core.requests.synthetic import SyntheticRequests
 from multispin_env.core.streams import Streams
 from multispin_env.profiles import load_model_pair
 

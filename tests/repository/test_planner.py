@@ -13,8 +13,7 @@ from multispin_baselines.planner.search import expected_maximum
 from multispin_baselines.texts import expected_progress, prefix_probabilities
 
 from multispin_env import PAPER_PAIRS, Allocation, RoundView, Simulator, SystemConfig, make_config
-from multispin_env.core.equations import expected_tokens
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import beta_parameters, expected_tokens
 from multispin_env.evaluation.rollout import play
 from multispin_env.optimal import RoundProblem, equalize_bandwidth, posterior_acceptance
 

@@ -13,8 +13,7 @@ from multispin_train.reality.question import Question, answer
 from rich.progress import Progress
 from scipy import optimize
 
-from multispin_env.core.equations import expected_tokens
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import beta_parameters, expected_tokens
 from multispin_env.profiles import Traces
 
 SMALL = {"num_users": 3, "episode_rounds": 4}

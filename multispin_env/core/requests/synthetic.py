@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
 from multispin_env.config import SystemConfig, TaskConfig
-from multispin_env.core.equations import FloatArray, IntArray
+from multispin_env.core.equations import FloatArray, IntArray, beta_parameters
 from multispin_env.core.records import LENGTH_BITS, gauss_markov
 from multispin_env.core.requests.outcomes import WINDOW, ConstantOutcomes, Outcomes, WindowedOutcomes, luck_limit
 from multispin_env.core.requests.positional import HORIZON, PositionalRequests, equivalent_rate
@@ -25,13 +25,6 @@ _LEAST_STD = 1e-6
 _POSITIONS = np.arange(WINDOW)
 _PLACE_MASK = np.array((1 << LENGTH_BITS) - 1)
 _PLACE_SHIFT = np.array(64 - LENGTH_BITS, dtype=np.uint64)
-
-
-def beta_parameters(mean: ArrayLike, std: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """The two shape parameters of the Beta distribution with this mean and standard deviation (std > 0)."""
-    mean = np.asarray(mean, dtype=np.float64)
-    concentration = mean * (1.0 - mean) / np.square(std) - 1.0
-    return mean * concentration, (1.0 - mean) * concentration
 
 
 @lru_cache(maxsize=64)

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import special
 
 from multispin_env import make_config
+from multispin_env.core.equations import beta_parameters
 from multispin_env.core.requests.positional import HORIZON
-from multispin_env.core.requests.synthetic import beta_parameters
 from multispin_env.evaluation.plots import SERIES, new_figure, save
 from multispin_env.evaluation.statistics import Estimate
 from multispin_env.evaluation.tables import markdown_table

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from multispin_env import make_config
-from multispin_env.core.equations import FloatArray
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, beta_parameters
 from multispin_env.evaluation.statistics import Estimate
 from multispin_train.reality.resampling import Curve, Sample, as_curve, as_estimate
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from multispin_env.core.equations import FloatArray
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, beta_parameters
 from multispin_train.reality.drift import possible_spread
 
 DRAFT_LENGTHS = np.arange(1, 26)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from multispin_env.core.equations import FloatArray
-from multispin_env.core.requests.synthetic import beta_parameters
+from multispin_env.core.equations import FloatArray, beta_parameters
 from multispin_train.reality.drifting_rates import drifting_variate
 
 SOURCE = "Qwen2.5-0.5B -> 7B over 80 prompts, development log of the repository of arXiv 2606.20591"
