@@ -10,7 +10,12 @@ from multispin_env import Allocation, ConfigError, RoundView
 from multispin_env.config.validation import check_number, shown
 from multispin_env.evaluation.controller import Controller
 from multispin_env.files import read_json
-from multispin_env.optimal import RoundProblem, posterior_acceptance, solve_heterogeneous, typical_upload_rate
+from multispin_env.optimal import (
+    RoundProblem,
+    cautious_acceptance,
+    cautious_spectral_efficiency,
+    solve_heterogeneous,
+)
 
 _RULES = {
     "rate_margin_std": {"low": 0.0, "high": 100.0, "off": False, "integer": False},
@@ -46,7 +51,7 @@ class Predictive(Controller):
     The rate is the expectation of an upload's mean rate given the one observed, its age, the user's Doppler shift and
     the long-term rate, for the time in which uploads typically take place, less a margin: the slowest upload decides
     how long a round takes, so that a rate overestimated costs more than one underestimated. Where the rates are known
-    there is nothing to predict. Told .5 and 2.5 for any pair it is what zeros of ``residual`` actions play.
+    there is nothing to predict. With the defaults of what it is told it plays what zeros of ``residual`` actions play.
 
     Args:
         caution: The margin, and how far the posterior acceptance is trusted.
@@ -63,9 +68,11 @@ class Predictive(Controller):
     def act(self, view: RoundView) -> Allocation:
         """The optimum for what is expected."""
         margin_std, weight = self.caution
-        acceptance = (1.0 - weight) * view.task_acceptance_mean + weight * posterior_acceptance(view)
-        rate = typical_upload_rate(view).less(margin_std)
-        problem = RoundProblem.from_view(view, acceptance_rate=acceptance, spectral_efficiency=rate)
+        problem = RoundProblem.from_view(
+            view,
+            acceptance_rate=cautious_acceptance(view, weight),
+            spectral_efficiency=cautious_spectral_efficiency(view, margin_std),
+        )
         return solve_heterogeneous(problem).allocation
 
 

@@ -50,11 +50,15 @@ def posterior_acceptance(view: RoundView) -> FloatArray:
     return np.where(known, prior_mean, mean)
 
 
-def cautious_acceptance(view: RoundView) -> FloatArray:
-    """Acceptance to count on, (num_envs, num_users): the mean of the task's and of what the request has shown.
+def cautious_acceptance(view: RoundView, posterior_weight: float = _POSTERIOR_WEIGHT) -> FloatArray:
+    """Acceptance to count on, (num_envs, num_users): between the task's and what the request has shown.
 
     A draft decides how long all others wait, so that an acceptance overestimated costs more than one underestimated.
     Where tasks do not spread it is the task's, to the last bit.
+
+    Args:
+        view: The round.
+        posterior_weight: Weight of what the request has shown, 0 to 1.
     """
     prior = view.task_acceptance_mean
-    return prior + _POSTERIOR_WEIGHT * (posterior_acceptance(view) - prior)
+    return prior + posterior_weight * (posterior_acceptance(view) - prior)

@@ -110,10 +110,14 @@ def typical_upload_rate(view: RoundView) -> UploadRate:
     return upload_rate(view, start_s, np.broadcast_to(end_s[:, np.newaxis], start_s.shape))
 
 
-def cautious_spectral_efficiency(view: RoundView) -> FloatArray:
+def cautious_spectral_efficiency(view: RoundView, margin_std: float = _MARGIN_STD) -> FloatArray:
     """Rates per hertz to count on, in bit/s/Hz, (num_envs, num_users): the observed ones where these are exact.
 
-    Where they are outdated, the rate typically expected less 2.5 standard deviations: the slowest upload decides how
-    long a round takes, so that a rate overestimated costs more than one underestimated.
+    Where they are outdated, the rate typically expected less a margin: the slowest upload decides how long a round
+    takes, so that a rate overestimated costs more than one underestimated.
+
+    Args:
+        view: The round.
+        margin_std: The margin, in standard deviations of the rate.
     """
-    return typical_upload_rate(view).less(_MARGIN_STD)
+    return typical_upload_rate(view).less(margin_std)

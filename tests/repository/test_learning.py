@@ -284,6 +284,9 @@ def test_the_curves_in_docs_bear_out_what_the_page_says() -> None:
     least_gain = {"mlp": 0.05, "equivariant": 0.10, "residual": 0.10}
     for (agent, _), (start, *later) in ((key, curve) for key, curve in curves.items() if key[0] in least_gain):
         assert later[-1].gain > least_gain[agent]
-        # What residual agents win over the closed form that they start at is lost again.
-        kept = later if agent == "residual" else later[-1:]
-        assert max(row.goodput_tok_s for row in kept) > start.goodput_tok_s
+        best = max(row.goodput_tok_s for row in later)
+        assert best > start.goodput_tok_s
+        if agent == "residual":  # what it wins over the closed form that it starts at is lost again
+            assert later[-1].goodput_tok_s < best
+        else:
+            assert later[-1].goodput_tok_s > start.goodput_tok_s

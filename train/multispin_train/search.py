@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -279,12 +280,15 @@ def _next_trials(study: optuna.Study, wanted: Search, count: int) -> list[int]:
     """Numbers of trials with hyperparameters to train with: those that were interrupted, and new ones."""
     interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))[:count]
     trials = [Trial(study, trial._trial_id) for trial in interrupted]
+    values = asdict(wanted.training({}).values())
+    current = {name: values[name] for name in wanted.space()}
     if not study.trials:
-        current = asdict(wanted.training({}).values())
-        study.enqueue_trial({name: current[name] for name in wanted.space()})
+        study.enqueue_trial(current)
+    # The file's values decide as well: where a search has found them, this one is to draw others.
+    first_seed = zlib.crc32(repr(current).encode())
     while len(trials) < count:
-        # The number of trials as the seed: a search that goes on does not draw the same numbers again.
-        study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
+        # And the number of trials: a search that goes on does not draw the same numbers again.
+        study.sampler = optuna.samplers.TPESampler(seed=(first_seed + len(study.trials)) % 2**32)
         trials.append(study.ask())
         _suggest(trials[-1], wanted)
     return [trial.number for trial in trials]
