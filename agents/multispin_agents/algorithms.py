@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import yaml
+from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -320,4 +321,5 @@ def make_agent(env: SB3VecEnv, config: SystemConfig, network: str, values: Hyper
         ValueError: There is no such network.
     """
     memory = values.memory if isinstance(values, RecurrentPPOHyperparameters) else 0
-    return values.make_agent(env, NetworkConfig.of(network, values.width, config, memory), seed)
+    outputs = spaces.flatdim(env.action_space) // config.num_users
+    return values.make_agent(env, NetworkConfig.of(network, values.width, config, memory, outputs), seed)

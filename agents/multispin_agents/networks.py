@@ -33,9 +33,8 @@ FEATURES = (
     "last_draft_length",
     "last_accepted",
 )
-# Numbers of a user in what networks read of them, and in actions, `direct` or `residual`.
+# Numbers of a user in what networks read of them.
 NUM_INPUTS = 14
-ACTIONS_PER_USER = 2
 
 # Typical values and spreads of a user's inputs in the presets: fixed, so that there are no statistics to carry along.
 _CENTRE = torch.tensor([1.0, 3.5, 4.0, -0.5, 5.0, 1.5, -0.2, 0.3, 0.8, 0.3, 1.5, 1.5, 2.0, 0.3])
@@ -55,17 +54,17 @@ def make_network_codec(action: str, config: SystemConfig) -> ActionCodec:
     """The codec of a kind of action that networks can give, in a system whose observations they can read.
 
     Raises:
-        ValueError: There is no such kind, it has not two numbers a user, or a component of the system shows other
-            features of a user than ``FEATURES``.
+        ValueError: There is no such kind, it has not the same numbers for every user, or a component of the system
+            shows other features of a user than ``FEATURES``.
     """
     shown = tuple(feature.name for feature in round_features(config))
     if shown != FEATURES:
         raise ValueError(f"networks read the features {', '.join(FEATURES)}; the system shows {', '.join(shown)}")
     codec = make_action_codec(action, config)
-    if codec.space.shape != (ACTIONS_PER_USER * config.num_users,):
+    if codec.numbers() % config.num_users:
         raise ValueError(
-            f"action must be a kind with {ACTIONS_PER_USER} numbers a user, for networks to learn, got {action!r} with "
-            f"{codec.space.shape[0]} numbers for {config.num_users} users"
+            f"action must be a kind with the same numbers for every user, for networks to learn, got {action!r} with "
+            f"{codec.numbers()} numbers for {config.num_users} users"
         )
     return codec
 
@@ -81,6 +80,7 @@ class NetworkConfig(Checked):
         tokens_high: The observation's unit of a request's progress, ``requests.tokens_high``.
         max_draft_length: Its unit of lengths.
         memory: Units of memory, of each user or, in an MLP, of all; 0 for an actor without.
+        outputs: Numbers of a user in actions.
 
     Raises:
         ValueError: There is no such kind, or a number is out of range.
@@ -92,28 +92,36 @@ class NetworkConfig(Checked):
     tokens_high: int = whole(1, 1_000_000)
     max_draft_length: int = whole(1, 10_000)
     memory: int = whole(0, 4096, default=0)
+    outputs: int = whole(1, 4096, default=2)
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, NETWORKS)
         super().__post_init__()
 
     @classmethod
-    def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0) -> Self:
+    def of(cls, network: str, width: int, config: SystemConfig, memory: int = 0, outputs: int = 2) -> Self:
         """The configuration of a network for a system."""
-        return cls(network, config.num_users, width, config.requests.tokens_high, config.max_draft_length, memory)
+        units = config.requests.tokens_high, config.max_draft_length
+        return cls(network, config.num_users, width, *units, memory, outputs)
 
     @classmethod
-    def of_observations(cls, size: int) -> Self:
-        """A small equivariant network for observations of so many numbers, in the units of the scenarios.
+    def of_spaces(cls, size: int, numbers: int) -> Self:
+        """A small equivariant network for observations and actions of so many numbers, in the units of the scenarios.
 
         Raises:
-            ValueError: They are no observations of :class:`~multispin_env.envs.MultiSpinEnv`.
+            ValueError: They are not those of :class:`~multispin_env.envs.MultiSpinEnv`.
         """
         num_features = len(FEATURES)
         if size < num_features or size % num_features:
             raise ValueError(f"observations must have {num_features} numbers a user, got {size} numbers")
+        users = size // num_features
+        if numbers < users or numbers % users:
+            raise ValueError(
+                f"actions must have the same numbers for every user, got {numbers} numbers for {users} users"
+            )
         units: dict[str, Any] = {item.name: item.default for item in (*fields(RequestConfig), *fields(SystemConfig))}
-        return cls("equivariant", size // num_features, 32, units["tokens_high"], units["max_draft_length"])
+        units_of = (units["tokens_high"], units["max_draft_length"])
+        return cls("equivariant", users, 32, *units_of, outputs=numbers // users)
 
 
 def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:
@@ -234,7 +242,7 @@ class Actor(nn.Module):
     def new_head(self) -> nn.Linear:
         """A last layer that starts near 0: a residual agent starts at the closed form."""
         per_user = 1 if self.config.network == "equivariant" else self.config.num_users
-        head = nn.Linear(self.config.width + self.config.memory, per_user * ACTIONS_PER_USER)
+        head = nn.Linear(self.config.width + self.config.memory, per_user * self.config.outputs)
         with torch.no_grad():
             head.weight.mul_(0.01)
             head.bias.zero_()
@@ -266,7 +274,7 @@ class Actor(nn.Module):
         return torch.cat([features, recalled], dim=2), (hidden, cell)
 
     def mean_action(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
-        """Actions within [-1, 1], (batch, 2 users), and the memory after them.
+        """Actions within [-1, 1], (batch, outputs users), and the memory after them.
 
         Args:
             observation: (batch, 11 users).
@@ -277,7 +285,7 @@ class Actor(nn.Module):
 
 
 def flatten_actions(head: nn.Module, features: Tensor) -> Tensor:
-    """A head's numbers, first all users' of one kind, then of the other, (batch, 2 users)."""
+    """A head's numbers, all users' of one kind after those of another, (batch, outputs users)."""
     return head(features).transpose(1, 2).flatten(1)
 
 
@@ -319,7 +327,7 @@ class ActorCritic(nn.Module):
         self.critic = Critic(config)
 
     def forward(self, observation: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor, Memory | None]:
-        """Mean actions, (batch, 2 users), values, (batch, 1), and the memory after them."""
+        """Mean actions, (batch, outputs users), values, (batch, 1), and the memory after them."""
         inputs = user_inputs(observation, self.actor.config)
         features, memory = self.actor.features(inputs, memory)
         return torch.tanh(flatten_actions(self.actor.head, features)), self.critic(inputs), memory

@@ -40,7 +40,9 @@ class LearnedController(Controller):
 
     def __init__(self, name: str, actor: Actor, layer: str, config: SystemConfig) -> None:
         self.name = name
-        make_network_codec(layer, config)  # refuses what networks cannot give
+        wanted, outputs = make_network_codec(layer, config).numbers() // config.num_users, actor.config.outputs
+        if outputs != wanted:
+            raise ConfigError(f"network.outputs must be {wanted} for action {layer!r}, got {outputs}")
         self.layer = layer
         self.trained_on = config
         self._actor = actor

@@ -21,7 +21,6 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from multispin_agents.networks import (
-    ACTIONS_PER_USER,
     NUM_INPUTS,
     Actor,
     ActorCritic,
@@ -39,11 +38,12 @@ _LOG_STD_RANGE = (-6.0, 1.0)
 class AllocationPolicy(ActorCriticPolicy):
     """A Gaussian policy around an :class:`~multispin_agents.networks.ActorCritic`, for PPO.
 
-    ``PPO(AllocationPolicy, env)`` is enough for ``direct`` and ``residual`` actions, in any scenario and with any
-    number of users. The standard deviation is shared by the users, one for each kind of number.
+    ``PPO(AllocationPolicy, env)`` is enough, for every kind of action, in any scenario and with any number of users.
+    The standard deviation is shared by the users, one for each kind of number.
 
     Args:
         observation_space: As stable-baselines3 gives it.
+        action_space: Likewise.
         network_config: The fields of a :class:`~multispin_agents.networks.NetworkConfig`. By default a small
             equivariant network in the units of the scenarios: give it where the configuration changes ``tokens_high``
             or ``max_draft_length``.
@@ -55,23 +55,24 @@ class AllocationPolicy(ActorCriticPolicy):
     def __init__(
         self,
         observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         *arguments: Any,
         network_config: dict[str, Any] | None = None,
         initial_std: float = 0.3,
         **options: Any,
     ) -> None:
         self._network_config = (
-            NetworkConfig.of_observations(spaces.flatdim(observation_space))
+            NetworkConfig.of_spaces(spaces.flatdim(observation_space), spaces.flatdim(action_space))
             if network_config is None
             else NetworkConfig(**network_config)
         )
         self._initial_std = initial_std
         # Not `super()`: sb3-contrib's recurrent policy, a base of ours with memory, would make LSTMs of its own.
-        ActorCriticPolicy.__init__(self, observation_space, *arguments, **options)
+        ActorCriticPolicy.__init__(self, observation_space, action_space, *arguments, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = ActorCritic(self._network_config)
-        self.log_std = nn.Parameter(torch.full((ACTIONS_PER_USER,), self._initial_std).log())
+        self.log_std = nn.Parameter(torch.full((self._network_config.outputs,), self._initial_std).log())
         options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(self.parameters(), **options)
 
@@ -119,7 +120,7 @@ class AllocationPolicy(ActorCriticPolicy):
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def _around(self, mean: Tensor) -> Distribution:
-        log_std = self.log_std.repeat_interleave(mean.shape[1] // ACTIONS_PER_USER)
+        log_std = self.log_std.repeat_interleave(mean.shape[1] // self._network_config.outputs)
         return DiagGaussianDistribution(mean.shape[1]).proba_distribution(mean, log_std)
 
 
@@ -199,7 +200,7 @@ class SquashedActor(nn.Module):
         self.last_log_std = self.spread.bias.detach().clone()
 
     def forward(self, observation: Tensor, deterministic: bool = False) -> Tensor:
-        """Actions, (batch, 2 users)."""
+        """Actions, (batch, outputs users)."""
         mean, log_std = self._gaussian(observation)
         return self._squashed(mean).actions_from_params(mean, log_std, deterministic)
 
@@ -237,11 +238,11 @@ class ActionCritics(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self._network_config = config
-        self.critics = nn.ModuleList([Critic(config, NUM_INPUTS + ACTIONS_PER_USER) for _ in range(2)])
+        self.critics = nn.ModuleList([Critic(config, NUM_INPUTS + config.outputs) for _ in range(2)])
 
     def forward(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """Values, (batch, 1) each."""
-        per_user = actions.reshape(len(actions), ACTIONS_PER_USER, -1).transpose(1, 2)
+        per_user = actions.reshape(len(actions), self._network_config.outputs, -1).transpose(1, 2)
         inputs = torch.cat([user_inputs(observation, self._network_config), per_user], dim=2)
         return tuple(critic(inputs) for critic in self.critics)
 

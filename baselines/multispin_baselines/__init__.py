@@ -17,7 +17,7 @@ from multispin_baselines.paper import (
 )
 from multispin_baselines.planner import LongRun, Stochastic
 from multispin_baselines.posterior import PosteriorAcceptance
-from multispin_baselines.predictive import Caution, Predictive, tuned_caution
+from multispin_baselines.predictive import Predictive, tuned_margin_std
 from multispin_env.evaluation.controller import Controller
 from multispin_env.profiles import ModelPair, load_model_pair
 from multispin_env.registration import check_new_name
@@ -25,7 +25,6 @@ from multispin_env.registration import check_new_name
 __all__ = [
     "CONTROLLERS",
     "REFERENCE_CONTROLLERS",
-    "Caution",
     "Controller",
     "ControllerFactory",
     "Predictive",
@@ -45,7 +44,7 @@ CONTROLLERS: dict[str, ControllerFactory] = {
     "algorithm1": lambda pair: Algorithm1(),
     "heterogeneous": lambda pair: Heterogeneous(),
     "posterior": lambda pair: PosteriorAcceptance(),
-    "predictive": lambda pair: Predictive(tuned_caution(pair.name)),
+    "predictive": lambda pair: Predictive(tuned_margin_std(pair.name)),
     "stochastic": lambda pair: Stochastic(),
     "long-run": lambda pair: LongRun(),
     "clairvoyant": lambda pair: Clairvoyant(),

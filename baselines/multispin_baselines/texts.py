@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from multispin_env import RoundView
-from multispin_env.core.equations import FloatArray, IntArray, beta_parameters
+from multispin_env.core.equations import FloatArray, beta_parameters
 
 _TEXTS = 2048
 _TINY = 1e-300
@@ -77,12 +77,6 @@ def expected_progress(view: RoundView, draft_length: int) -> FloatArray:
     return _expectation(view, lambda kind: _progress(kind, draft_length))
 
 
-def tasks_of(view: RoundView) -> tuple[list[tuple[float, float]], IntArray]:
-    """Mean and standard deviation of acceptance of each task, and the task of each user, (num_envs, num_users)."""
-    tasks, task = np.unique(view.task_acceptance_mean + 1j * view.task_acceptance_std, return_inverse=True)
-    return [(float(one.real), float(one.imag)) for one in tasks], task.reshape(view.task_acceptance_mean.shape)
-
-
 def _expectation(view: RoundView, of_texts: Callable[[_Kind], FloatArray]) -> FloatArray:
     """Expected values given how drafts fared, (num_envs, num_users, values).
 
@@ -106,10 +100,10 @@ def _expectation(view: RoundView, of_texts: Callable[[_Kind], FloatArray]) -> Fl
     follows_rejection = (older_rejected > 0).astype(np.int64)
 
     result = np.empty((*accepted.shape, longest + 1))
-    tasks, task = tasks_of(view)
-    for number, (mean, std) in enumerate(tasks):
-        users = task == number
-        kind = _Kind(mean, std, share, correlation, longest)
+    tasks = np.stack([view.task_acceptance_mean, view.task_acceptance_std], axis=-1)
+    for mean, std in np.unique(tasks.reshape(-1, 2), axis=0):
+        users = np.all(tasks == (mean, std), axis=-1)
+        kind = _Kind(float(mean), float(std), share, correlation, longest)
         if std < _LEAST_STD:
             result[users] = of_texts(kind)[0]
             continue

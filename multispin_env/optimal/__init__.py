@@ -1,9 +1,10 @@
 """Closed forms and certified solvers for one round's joint allocation of draft lengths and bandwidth."""
 
-from multispin_env.optimal.acceptance import cautious_acceptance, posterior_acceptance
+from multispin_env.optimal.acceptance import posterior_acceptance, relative_rounds
 from multispin_env.optimal.algorithm1 import solve_algorithm1
 from multispin_env.optimal.average import AverageRound, average_round
 from multispin_env.optimal.bandwidth import equalize_bandwidth
+from multispin_env.optimal.forecast import forecast
 from multispin_env.optimal.heterogeneous import solve_heterogeneous
 from multispin_env.optimal.homogeneous import optimal_draft_length, solve_homogeneous
 from multispin_env.optimal.prediction import RatePredictor, typical_delay_s
@@ -17,11 +18,12 @@ __all__ = [
     "Solution",
     "UploadRate",
     "average_round",
-    "cautious_acceptance",
     "cautious_spectral_efficiency",
     "equalize_bandwidth",
+    "forecast",
     "optimal_draft_length",
     "posterior_acceptance",
+    "relative_rounds",
     "solve_algorithm1",
     "solve_heterogeneous",
     "solve_homogeneous",

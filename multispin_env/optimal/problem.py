@@ -156,6 +156,7 @@ class RoundProblem:
         *,
         acceptance_rate: FloatArray | None = None,
         spectral_efficiency: FloatArray | None = None,
+        weight: FloatArray | float = 1.0,
     ) -> Self:
         """The problem that a view poses to a controller which takes what it sees for the truth.
 
@@ -163,6 +164,7 @@ class RoundProblem:
             view: The round.
             acceptance_rate: An estimate to use in place of the task's mean, (num_envs, users).
             spectral_efficiency: An estimate to use in place of what was observed, (num_envs, users) in bit/s/Hz.
+            weight: What a token gained is worth, (num_envs, users) or one for all.
         """
         if spectral_efficiency is None:
             spectral_efficiency = view.observed_spectral_efficiency
@@ -177,6 +179,7 @@ class RoundProblem:
             verification_per_token_s=config.verification_per_token_s,
             verification_free_tokens=config.verification_free_tokens,
             max_draft_length=config.max_draft_length,
+            weight=weight,
         )
 
     @property

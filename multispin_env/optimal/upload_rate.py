@@ -20,7 +20,7 @@ from multispin_env.optimal.problem import RoundProblem
 ASSUMED_DOPPLER_HZ = 0.3
 
 # Ours: what `multispin tune` finds best for the pairs of the package lies around it (docs/tune).
-_MARGIN_STD = 2.5
+MARGIN_STD = 2.5
 # An upload's mean rate is taken at the middles of so many parts of it.
 _PARTS = 6
 # Where the power of a Gaussian in the plane lies, by the part of its distribution: finely where it is low, as the
@@ -110,7 +110,7 @@ def typical_upload_rate(view: RoundView) -> UploadRate:
     return upload_rate(view, start_s, np.broadcast_to(end_s[:, np.newaxis], start_s.shape))
 
 
-def cautious_spectral_efficiency(view: RoundView, margin_std: float = _MARGIN_STD) -> FloatArray:
+def cautious_spectral_efficiency(view: RoundView, margin_std: float = MARGIN_STD) -> FloatArray:
     """Rates per hertz to count on, in bit/s/Hz, (num_envs, num_users): the observed ones where these are exact.
 
     Where they are outdated, the rate typically expected less a margin: the slowest upload decides how long a round

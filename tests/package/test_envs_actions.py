@@ -1,5 +1,6 @@
 """Actions: what they mean, both ways."""
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,9 +17,9 @@ from multispin_env.envs.actions import ACTIONS
 from multispin_env.optimal import (
     RatePredictor,
     RoundProblem,
-    cautious_acceptance,
     cautious_spectral_efficiency,
     equalize_bandwidth,
+    forecast,
     solve_heterogeneous,
     solve_homogeneous,
     typical_delay_s,
@@ -184,11 +185,10 @@ def test_residual_zeros_are_the_closed_form_at_the_rates_to_count_on_to_the_bit(
     solve = solve_homogeneous if kind == "Homogeneous" else solve_heterogeneous
     for _ in range(3):
         view, zeros = env.round_view(), np.zeros(env.action_space.shape)
-        rate = cautious_spectral_efficiency(view)
+        told = forecast(view)
         if view.csi == EXACT:
-            np.testing.assert_array_equal(rate, view.observed_spectral_efficiency)
-        told = {"spectral_efficiency": rate, "acceptance_rate": cautious_acceptance(view)}
-        wanted = solve(RoundProblem.from_view(view, **told)).allocation
+            np.testing.assert_array_equal(told.spectral_efficiency, view.observed_spectral_efficiency)
+        wanted = solve(told).allocation
         played = env.step(zeros)[4]
         np.testing.assert_array_equal(played["draft_length"], wanted.draft_length[0])
         np.testing.assert_array_equal(played["bandwidth_share"], wanted.bandwidth_share[0])
@@ -197,10 +197,11 @@ def test_residual_zeros_are_the_closed_form_at_the_rates_to_count_on_to_the_bit(
 def test_a_residual_tilt_is_what_the_closed_form_is_told():
     env = make(scenario="mobile", action="residual")
     view, tilts = env.round_view(), np.random.default_rng(0).uniform(-1.0, 1.0, 40)
-    mean = cautious_acceptance(view)
-    told = RoundProblem.from_view(
-        view,
-        spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(tilts[:20]),
+    expected = forecast(view)
+    mean = expected.acceptance_rate
+    told = replace(
+        expected,
+        spectral_efficiency=expected.spectral_efficiency * np.exp(tilts[:20]),
         acceptance_rate=1.0 / (1.0 + (1.0 - mean) / mean * np.exp(-3.0 * tilts[20:])),
     )
     ours, theirs = env.decode_action(tilts), solve_heterogeneous(told).allocation

@@ -43,9 +43,9 @@ def observed(config: SystemConfig) -> torch.Tensor:
     return torch.from_numpy(ObservationCodec(config).encode(seen(config)))
 
 
-def trained(network: str, config: SystemConfig = CONFIG, memory: int = 0) -> ActorCritic:
+def trained(network: str, config: SystemConfig = CONFIG, memory: int = 0, outputs: int = 2) -> ActorCritic:
     """A network whose outputs differ between users, as after training."""
-    return varied(ActorCritic(NetworkConfig.of(network, 16, config, memory)))
+    return varied(ActorCritic(NetworkConfig.of(network, 16, config, memory, outputs)))
 
 
 def varied(network: Network) -> Network:
@@ -162,9 +162,13 @@ def test_a_new_residual_agent_starts_near_the_closed_form(network: str, agent: s
 
 
 @pytest.mark.parametrize("name", AGENTS)
-@pytest.mark.parametrize("network", ["equivariant", "mlp"])
-def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(network: str, name: str, tmp_path: Path) -> None:
-    env = make_training_env(CONFIG.updated({"episode_rounds": 6}), "direct", 4)  # ends and restarts while it learns
+@pytest.mark.parametrize(
+    ("network", "layer"), [("equivariant", "direct"), ("equivariant", "lengths"), ("mlp", "direct")]
+)
+def test_an_agent_learns_through_the_adapter_and_can_be_saved_whole(
+    network: str, layer: str, name: str, tmp_path: Path
+) -> None:
+    env = make_training_env(CONFIG.updated({"episode_rounds": 6}), layer, 4)  # ends and restarts while it learns
     agent = make_agent(env, CONFIG, network, values_of(name), 0)
     before = [parameter.detach().clone() for parameter in agent.policy.parameters()]
     agent.learn(64)
@@ -222,10 +226,12 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
         NetworkConfig.of("gnn", 8, CONFIG)
 
 
-@pytest.mark.parametrize("layer", ["residual", "direct"])
+@pytest.mark.parametrize("layer", ["residual", "direct", "lengths"])
 @pytest.mark.parametrize("memory", [0, 5])
 def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: int, layer: str, tmp_path: Path) -> None:
-    controller = LearnedController("first", trained("equivariant", memory=memory).actor, layer, CONFIG)
+    controller = LearnedController(
+        "first", trained("equivariant", memory=memory, outputs=1 if layer == "lengths" else 2).actor, layer, CONFIG
+    )
     controller.save(tmp_path / "second", {"seed": 7})
     loaded = LearnedController.load(tmp_path / "second")
     assert (loaded.name, loaded.layer, loaded.trained_on) == ("second", layer, CONFIG)
@@ -276,7 +282,11 @@ def test_the_policy_needs_no_arguments_and_serves_users_alike() -> None:
     actions, others = (agent.predict(seen, deterministic=True)[0] for seen in (observations, permuted))
     np.testing.assert_allclose(actions.reshape(2, 2, 4)[:, :, order].reshape(2, -1), others, atol=1e-5)
     with pytest.raises(ValueError, match="observations must have 11 numbers a user, got 10 numbers"):
-        NetworkConfig.of_observations(10)
+        NetworkConfig.of_spaces(10, 2)
+    with pytest.raises(
+        ValueError, match="actions must have the same numbers for every user, got 3 numbers for 2 users"
+    ):
+        NetworkConfig.of_spaces(22, 3)
 
 
 @pytest.mark.parametrize("folder", sorted(card.parent for card in SHIPPED.glob("*/card.json")), ids=lambda at: at.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from multispin_env.core.equations import Allocation, FloatArray, expected_tokens
@@ -9,9 +11,8 @@ from multispin_env.core.view import EXACT, RoundView
 from multispin_env.envs.actions.base import ActionCodec
 from multispin_env.optimal import (
     RoundProblem,
-    cautious_acceptance,
-    cautious_spectral_efficiency,
     equalize_bandwidth,
+    forecast,
     solve_heterogeneous,
     solve_homogeneous,
 )
@@ -34,9 +35,8 @@ class ResidualAction(ActionCodec):
     """The optimum of the round, told other rates and acceptances than it would take for true.
 
     First a tilt of each user's rate, on a logarithmic scale, then of its acceptance, on that of log-odds. Zeros are the
-    closed form told what can be counted on, :func:`~multispin_env.optimal.cautious_spectral_efficiency` and
-    :func:`~multispin_env.optimal.cautious_acceptance`. Where nothing is outdated or spread these are what is observed,
-    and zeros the paper's controller, to the last bit.
+    closed form told what can be counted on, :func:`~multispin_env.optimal.forecast`. Where nothing is outdated or
+    spread that is what is observed, and zeros are the paper's controller, to the last bit.
 
     ``encode`` returns tilts under which the closed form comes to nearly this allocation. The closed form equalises the
     users' latency, and a token's worth is its price in latency. For a given latency the first condition tells the rates
@@ -57,10 +57,11 @@ class ResidualAction(ActionCodec):
 
     def _tilted(self, rate: FloatArray, acceptance: FloatArray, view: RoundView) -> RoundProblem:
         # With zeros the factor is 1 and the denominator rounds to 1, so that the problem is the same to the last bit.
-        mean = cautious_acceptance(view)
-        return RoundProblem.from_view(
-            view,
-            spectral_efficiency=cautious_spectral_efficiency(view) * np.exp(RATE_REACH * rate),
+        expected = forecast(view)
+        mean = expected.acceptance_rate
+        return replace(
+            expected,
+            spectral_efficiency=expected.spectral_efficiency * np.exp(RATE_REACH * rate),
             acceptance_rate=mean / (mean + (1.0 - mean) * np.exp(-ACCEPTANCE_REACH * acceptance)),
         )
 
@@ -68,20 +69,22 @@ class ResidualAction(ActionCodec):
         config = self.config
         length = allocation.draft_length.astype(np.float64)
         drafting_s = length * view.drafting_latency_s
-        problem = RoundProblem.from_view(view)
+        expected = forecast(view)
         if view.csi == EXACT:
-            latency_s = equalize_bandwidth(problem, allocation.draft_length)[0][:, np.newaxis]
+            latency_s = equalize_bandwidth(expected, allocation.draft_length)[0][:, np.newaxis]
         else:
             latency_s = _LATENCY_OVER_DRAFTING * np.max(drafting_s, axis=1, keepdims=True)
         upload_s = latency_s - drafting_s
         load_s = allocation.bandwidth_share * upload_s
         rate = config.payload_bits * length / (config.bandwidth_hz * load_s)
-        rate_tilt = np.log(rate / cautious_spectral_efficiency(view)) / RATE_REACH
+        rate_tilt = np.log(rate / expected.spectral_efficiency) / RATE_REACH
         if self.homogeneous:
             return np.concatenate([rate_tilt, self._common_tilt(rate_tilt, allocation, view)], axis=1)
-        weight = load_s / length / np.square(upload_s)
-        acceptance = _acceptance(allocation, weight, latency_s[:, 0], problem.verification_s(length))
-        mean = cautious_acceptance(view)
+        cost = load_s / length / np.square(upload_s)
+        acceptance = _acceptance(
+            allocation, cost, np.asarray(expected.weight), latency_s[:, 0], expected.verification_s(length)
+        )
+        mean = expected.acceptance_rate
         odds_tilt = np.log(acceptance / (1.0 - acceptance) * (1.0 - mean) / mean) / ACCEPTANCE_REACH
         return np.concatenate([rate_tilt, odds_tilt], axis=1)
 
@@ -95,22 +98,22 @@ class ResidualAction(ActionCodec):
 
 
 def _acceptance(
-    allocation: Allocation, weight: FloatArray, latency_s: FloatArray, verification_s: FloatArray
+    allocation: Allocation, cost: FloatArray, weight: FloatArray, latency_s: FloatArray, verification_s: FloatArray
 ) -> FloatArray:
-    """Acceptances whose next token is worth ``weight`` times a factor that the goodput fixes, (num_envs, users)."""
+    """Acceptances whose next token is worth its cost times a factor that the goodput fixes, (num_envs, users)."""
     lengths = np.arange(1, allocation.draft_length.max() + 1)
     grid = _ACCEPTANCES[:, np.newaxis]
     worth = -(grid ** (lengths + 1.0)) * np.log(grid) / (1.0 - grid)
-    total_weight = np.sum(weight * allocation.draft_length, axis=1)
-    low, high = np.full(len(weight), 1e-6), np.full(len(weight), 1e6)
-    acceptance = np.empty_like(weight)
+    total_cost = np.sum(cost * allocation.draft_length, axis=1)
+    low, high = np.full(len(cost), 1e-6), np.full(len(cost), 1e6)
+    acceptance = np.empty_like(cost)
     for _ in range(_BISECTIONS):
         factor = np.sqrt(low * high)
-        price = weight * factor[:, np.newaxis]
+        price = cost / weight * factor[:, np.newaxis]
         for length in np.unique(allocation.draft_length):
             users = allocation.draft_length == length
             acceptance[users] = np.interp(price[users], worth[:, length - 1], _ACCEPTANCES)
-        tokens = np.sum(expected_tokens(acceptance, allocation.draft_length), axis=1)
-        wanted = tokens / (latency_s + verification_s) * latency_s / total_weight
+        tokens = np.sum(weight * expected_tokens(acceptance, allocation.draft_length), axis=1)
+        wanted = tokens / (latency_s + verification_s) * latency_s / total_cost
         low, high = np.where(factor > wanted, low, factor), np.where(factor > wanted, factor, high)
     return acceptance

@@ -81,7 +81,8 @@ class Training(CheckedOptions):
         agent: The algorithm: ppo; sac, which goes over old rounds again and takes longer over each; recurrent-ppo, with
             a memory of each user.
         action: What the agent's numbers are: lengths and bandwidth themselves (direct), or corrections of what the
-            closed form is told, where zeros are the closed form (residual).
+            closed form is told, where zeros are the closed form (residual), or lengths, for which the closed form
+            splits the band.
         network: One that treats users alike and serves any number of them, or a plain MLP.
         teacher: A controller whose decisions a ppo agent first learns to imitate, or none.
         seeds: Agents to train.

@@ -8,23 +8,42 @@ from pathlib import Path
 
 import numpy as np
 from multispin_baselines import Controller, make_controller
-from multispin_baselines.predictive import Caution, Predictive
 
-from multispin_env import SystemConfig
+from multispin_env import Allocation, RoundView, SystemConfig
 from multispin_env.core.equations import FloatArray
 from multispin_env.evaluation.evaluator import evaluation_seeds
 from multispin_env.evaluation.plots import BLACK, COLOURS, GREEN, PALE, YELLOW, new_figure, save
 from multispin_env.evaluation.rollout import play
 from multispin_env.evaluation.statistics import Estimate, interquartile_mean
 from multispin_env.evaluation.tables import markdown_table
+from multispin_env.optimal import RoundProblem, cautious_spectral_efficiency, solve_heterogeneous
 from multispin_train.study.behaviour import observe
+
+
+class RatesTold(Controller):
+    """The heterogeneous optimum told the rates to count on, and nothing else that the paper's controller does not see.
+
+    Args:
+        margin_std: Standard deviations that they are below the expected ones.
+    """
+
+    name = "rates-told"
+
+    def __init__(self, margin_std: float) -> None:
+        self.margin_std = margin_std
+
+    def act(self, view: RoundView) -> Allocation:
+        """The optimum for these rates."""
+        rates = cautious_spectral_efficiency(view, self.margin_std)
+        return solve_heterogeneous(RoundProblem.from_view(view, spectral_efficiency=rates)).allocation
+
 
 # What the closed form is told of the rates to come, from what the paper's controller does to `predictive`.
 _PAPER, _TUNED = "the rate observed", "predictive, tuned"
 REMEDIES: Mapping[str, tuple[str, Callable[[str], Controller]]] = {
     _PAPER: (COLOURS["heterogeneous"], lambda pair: make_controller("heterogeneous", pair)),
-    "the rate expected": (YELLOW, lambda pair: Predictive(Caution(0.0, 0.0))),
-    "2 standard deviations less": (GREEN, lambda pair: Predictive(Caution(2.0, 0.0))),
+    "the rate expected": (YELLOW, lambda pair: RatesTold(0.0)),
+    "2 standard deviations less": (GREEN, lambda pair: RatesTold(2.0)),
     _TUNED: (COLOURS["predictive"], lambda pair: make_controller("predictive", pair)),
 }
 # Fades by their depth; the first group has all that are deeper.
