@@ -36,6 +36,7 @@ COLOURS = {
     "long-run": ORANGE,
     "clairvoyant": BLACK,
     "direct": BLUE,
+    "lengths": YELLOW,
     "residual": GREEN,
 }
 

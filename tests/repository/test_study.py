@@ -36,12 +36,14 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
             setting = plan.settings[f"{scenario}-{pair}"]
             assert {"heterogeneous", "predictive", "clairvoyant"} <= set(setting.controllers)
             assert ("long-run" in setting.controllers) == (trained == scenario)
-            actions = {"paper": ("direct",), "requests": ("residual",)}.get(trained, ("direct", "residual"))
+            actions = {"paper": ("direct", "lengths"), "requests": ("lengths", "residual")}.get(
+                trained, ("direct", "lengths", "residual")
+            )
             assert setting.cells == tuple(cell_name(trained, pair, action) for action in actions)
-    assert all(cell.teacher == ("predictive" if cell.action == "direct" else "none") for cell in plan.cells.values())
+    assert all((cell.teacher == "none") == (cell.action == "residual") for cell in plan.cells.values())
     hidden = plan.settings["hidden-doppler"]
     assert not hidden.system().channel.doppler_known
-    assert {plan.cells[name].agent for name in hidden.cells} == {"ppo", "recurrent-ppo"}
+    assert {plan.cells[name].agent for name in hidden.cells} == {"ppo", "recurrent-ppo", "sac"}
     for users in (5, 10, 40, 100):
         setting = plan.settings[f"users-{users}"]
         assert setting.system().num_users == users

@@ -58,7 +58,7 @@ COMMANDS = {
     "world": Command("world.command:world", "Draws what the world of mobile is like."),
     "paper": Command("paper.command:paper", "Draws the paper's figures 3, 4, 6, 7 and 8 beside ours."),
     "calibrate": Command("calibrate:calibrate", "Fits the constants that the paper does not print."),
-    "tune": Command("tune:tune", "Tunes the predictive controller's two constants."),
+    "tune": Command("tune:tune", "Tunes the predictive controller's margin."),
     "speed": Command("speed.command:speed", "Measures how fast environment, optimum and training are."),
 }
 

@@ -60,13 +60,8 @@ def draw_goodput(path: Path, results: Results) -> None:
 def draw_transfer(path: Path, results: Results) -> None:
     """Draws agents and controllers in other systems than the one trained on."""
     figure, (users_panel, speed_panel) = new_figure(10.0, 4.0, 1, 2)
-    direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
-    players = {
-        "heterogeneous": ("heterogeneous", COLOURS["heterogeneous"]),
-        "predictive": ("predictive", COLOURS["predictive"]),
-        "direct, trained with 5 to 100 users, all speeds": (direct, COLOURS["direct"]),
-        "residual, likewise": (residual, COLOURS["residual"]),
-    }
+    players = {name: (name, COLOURS[name]) for name in TRANSFER_CONTROLLERS}
+    players |= {action: (cell_name(*FLAGSHIP, action), COLOURS[action]) for action in ACTIONS}
     for label, (player, colour) in players.items():
         for panel, values, names in (
             (users_panel, OTHER_USERS, USER_SETTINGS),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from multispin_agents import AGENTS
 from multispin_agents.policy import LearnedController
 from multispin_baselines import Controller
 from rich.progress import Progress
@@ -30,12 +31,17 @@ from multispin_train.workers import Workers
 
 SCENARIOS = ("mobile", "measured", "thermal", "paper", "requests")
 FLAGSHIP = ("mobile", "llama2")
-ACTIONS = ("direct", "residual")
+ACTIONS = ("direct", "lengths", "residual")
 # Whose agents are trained where: in `paper` zeros of residual actions are the optimum already, and in `requests` direct
 # ones would have to learn the channel before what is asked there.
-TRAINED: Mapping[str, tuple[str, ...]] = {"mobile": ACTIONS, "paper": ("direct",), "requests": ("residual",)}
-# Direct agents first imitate it.
+TRAINED: Mapping[str, tuple[str, ...]] = {
+    "mobile": ACTIONS,
+    "paper": ("direct", "lengths"),
+    "requests": ("lengths", "residual"),
+}
+# Agents whose zeros are not the closed form first imitate it.
 TEACHER = "predictive"
+TAUGHT = ("direct", "lengths")
 CONTROLLERS = ("heterogeneous", "posterior", "predictive", "long-run", "clairvoyant")
 # On the first episodes only, and only where agents are trained.
 SLOW = ("long-run",)
@@ -84,7 +90,7 @@ class Plan(CheckedOptions):
                 scenario=scenario,
                 model_pair=pair,
                 action=action,
-                teacher=TEACHER if action == "direct" else "none",
+                teacher=TEACHER if action in TAUGHT else "none",
                 users=USERS if scenario == FLAGSHIP[0] else (),
                 seeds=self.training_seeds if scenario in MAIN else self.variant_seeds,
             )
@@ -94,7 +100,7 @@ class Plan(CheckedOptions):
         }
         for users in OTHER_USERS:
             cells[f"users-{users}"] = self._cell(config={"num_users": users})
-        for agent in ("ppo", "recurrent-ppo"):
+        for agent in AGENTS:
             cells[f"{HIDDEN_SETTING}-{agent}"] = self._cell(agent=agent, config=_HIDDEN)
         return cells
 

@@ -21,6 +21,7 @@ from multispin_train.study.plan import (
     SCENARIOS,
     SLOW_SEEDS,
     SPEED_SETTINGS,
+    TAUGHT,
     TEACHER,
     TRANSFER_CONTROLLERS,
     USER_SETTINGS,
@@ -58,11 +59,10 @@ that of a single one on one core, shared with other work.
 
 ## Scenarios
 
-Agents are PPO with equivariant networks and `direct` or `residual` actions; direct ones first imitate `{TEACHER}`.
-Those of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones play in `measured`, on an uplink
-that they never saw, and in `thermal`. In `paper` zeros of residual actions are the optimum, so `direct` ones are
-trained there.
-`long-run` plays the first {SLOW_SEEDS} episodes.
+Agents are PPO with equivariant networks and {", ".join(f"`{action}`" for action in ACTIONS)} actions; the {" and ".join(TAUGHT)}
+ones first imitate `{TEACHER}`. Those of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones
+play in `measured`, on an uplink that they never saw, and in `thermal`. In `paper` zeros of residual actions are the
+optimum, so that only the others are trained there. `long-run` plays the first {SLOW_SEEDS} episodes.
 
 ![goodput](goodput.png)
 
@@ -155,11 +155,11 @@ def _transfer_table(study: Study, results: Results) -> str:
     header = ("system", *TRANSFER_CONTROLLERS, *ACTIONS, "specialist", *(f"{action}, % of it" for action in ACTIONS))
     lines = []
     for name in (*USER_SETTINGS, *SPEED_SETTINGS):
-        direct, residual = (cell_name(*FLAGSHIP, action) for action in ACTIONS)
-        texts = [results.mean(name, player).text() for player in (*TRANSFER_CONTROLLERS, direct, residual)]
-        special = ["", "", ""]
+        agents = [cell_name(*FLAGSHIP, action) for action in ACTIONS]
+        texts = [results.mean(name, player).text() for player in (*TRANSFER_CONTROLLERS, *agents)]
+        special = ["" for _ in range(1 + len(agents))]
         if name in study.plan.cells:
-            shares = (results.ratio(name, agent, name).text(scale=100.0) for agent in (direct, residual))
+            shares = (results.ratio(name, agent, name).text(scale=100.0) for agent in agents)
             special = [results.mean(name, name).text(), *shares]
         lines.append((name, *texts, *special))
     return markdown_table(header, lines)
