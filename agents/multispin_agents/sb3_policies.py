@@ -166,7 +166,10 @@ class RecurrentAllocationPolicy(AllocationPolicy, RecurrentActorCriticPolicy):
         """Values, and the actions' log-probabilities and entropy, of sequences laid one after the other."""
         mean, values, _ = self.network(obs, _kept(lstm_states.pi, episode_starts))
         distribution = self._around(mean)
-        return values, distribution.log_prob(actions), distribution.entropy()
+        # Short sequences are padded with zeros, whose log-probability counts as 0 before. So it has to be now: with
+        # many users, or a small spread, the ratio would overflow, and its gradient is NaN although it is masked.
+        played = torch.any(obs != 0.0, dim=1)
+        return values, distribution.log_prob(actions) * played, distribution.entropy()
 
 
 def _kept(memory: Any, episode_starts: Tensor) -> Memory:

@@ -193,3 +193,11 @@ class RoundProblem:
         tokens = np.sum(np.broadcast_arrays(draft_length, self.acceptance_rate)[0] + 1.0, axis=-1)
         beyond = np.maximum(tokens - self.verification_free_tokens, 0.0)
         return self.verification_latency_s + self.verification_per_token_s * beyond
+
+
+def expected_goodput(problem: RoundProblem, allocation: Allocation) -> FloatArray:
+    """Expected sum goodput of an allocation (eq. 13), whether or not its shares are the best ones, ``(...)``, tok/s."""
+    per_token_s = problem.drafting_latency_s + problem.full_band_upload_s / allocation.bandwidth_share
+    latency_s = np.max(allocation.draft_length * per_token_s, axis=-1)
+    latency_s += problem.verification_s(allocation.draft_length)
+    return np.sum(expected_tokens(problem.acceptance_rate, allocation.draft_length), axis=-1) / latency_s

@@ -226,6 +226,15 @@ def test_hyperparameters_come_from_the_file_and_unknown_ones_are_refused() -> No
         NetworkConfig.of("gnn", 8, CONFIG)
 
 
+def test_a_memory_is_trained_with_many_users_and_little_noise_where_episodes_end_in_between() -> None:
+    # Sequences of different lengths are padded: what stands there must have no part in the gradient.
+    config = CONFIG.updated({"num_users": 40, "episode_rounds": 5})
+    values = values_of("recurrent-ppo", n_steps=8, initial_std=0.03)
+    agent = make_agent(make_training_env(config, "residual", 4), config, "equivariant", values, 0)
+    agent.learn(64)
+    assert all(parameter.isfinite().all() for parameter in agent.policy.parameters())
+
+
 @pytest.mark.parametrize("layer", ["residual", "direct", "lengths"])
 @pytest.mark.parametrize("memory", [0, 5])
 def test_a_saved_policy_acts_as_before_and_serves_any_number_of_users(memory: int, layer: str, tmp_path: Path) -> None:

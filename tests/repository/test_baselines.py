@@ -1,6 +1,5 @@
 """Controllers: what each of them promises, through the environment that agents use."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from multispin_baselines import (
     make_controller,
     register_controller,
 )
-from multispin_baselines.paper import best_lengths, expected_goodput
 from multispin_baselines.predictive import Predictive, read_tuned, tuned_margin_std
 
 from multispin_env import PAPER_PAIRS, Allocation, Simulator, SystemConfig, make_config
 from multispin_env.core import TrueView
 from multispin_env.core.equations import FloatArray, expected_tokens
 from multispin_env.evaluation.rollout import play
-from multispin_env.optimal import RoundProblem, posterior_acceptance, solve_heterogeneous
+from multispin_env.optimal import RoundProblem, expected_goodput, posterior_acceptance, solve_heterogeneous
 from multispin_env.optimal.rate_path import RatePath, equalize_on_path
 
 
@@ -56,30 +54,6 @@ def test_a_decision_for_one_environment_does_not_depend_on_the_others() -> None:
         together, alone = controller.act(view), controller.act(view.environment(3))
         assert np.array_equal(together.draft_length[3], alone.draft_length[0]), name
         assert np.allclose(together.bandwidth_share[3], alone.bandwidth_share[0], rtol=1e-9), name
-
-
-@pytest.mark.parametrize("tokens", [{}, {"verification_per_token_s": 0.05, "verification_free_tokens": 7}])
-def test_uniform_bandwidth_finds_the_best_lengths_for_equal_shares(tokens: dict[str, float]) -> None:
-    rng = np.random.default_rng(5)
-    num_envs, users, longest = 60, 3, 5
-    shape = (num_envs, users)
-    problem = RoundProblem(
-        drafting_latency_s=rng.uniform(0.001, 0.1, shape),
-        spectral_efficiency=rng.uniform(0.1, 10.0, shape),
-        acceptance_rate=rng.uniform(0.02, 0.99, shape),
-        payload_bits=3e4,
-        bandwidth_hz=1e6,
-        verification_latency_s=0.2,
-        max_draft_length=longest,
-        **tokens,
-    )
-    shares = np.full(shape, 1.0 / users)
-    found = expected_goodput(problem, Allocation(best_lengths(problem, shares), shares))
-    every = np.array(list(itertools.product(range(1, longest + 1), repeat=users)))
-    exhaustive = np.max(
-        [expected_goodput(problem, Allocation(np.tile(row, (num_envs, 1)), shares)) for row in every], axis=0
-    )
-    assert np.allclose(found, exhaustive, rtol=1e-12)
 
 
 def test_heterogeneous_is_clairvoyant_where_everything_is_known() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from multispin_baselines import Controller, make_controller
-from multispin_baselines.paper import Centralized, expected_goodput
+from multispin_baselines.paper import Centralized
 from rich.console import Console
 from rich.progress import Progress
 from scipy import optimize
@@ -19,7 +19,7 @@ from multispin_env import PAPER_PAIRS, SystemConfig
 from multispin_env.evaluation.results import claim_folder
 from multispin_env.evaluation.rollout import independent_rounds
 from multispin_env.files import write_atomically
-from multispin_env.optimal import RoundProblem
+from multispin_env.optimal import RoundProblem, expected_goodput
 from multispin_env.profiles import load_model_pair
 from multispin_env.scenarios import POWER_TO_NOISE
 from multispin_train.display import CommandProgress

@@ -59,7 +59,7 @@ that of a single one on one core, shared with other work.
 
 ## Scenarios
 
-Agents are PPO with equivariant networks and {", ".join(f"`{action}`" for action in ACTIONS)} actions; the {" and ".join(TAUGHT)}
+Agents are PPO with equivariant networks and {_listed(ACTIONS)} actions; {_listed(TAUGHT)}
 ones first imitate `{TEACHER}`. Those of `mobile` are trained with 5 to 100 users, here they serve 20; the same ones
 play in `measured`, on an uplink that they never saw, and in `thermal`. In `paper` zeros of residual actions are the
 optimum, so that only the others are trained there. `long-run` plays the first {SLOW_SEEDS} episodes.
@@ -104,6 +104,10 @@ in `manifest.json`, the agents in `agents/`.
 """,
     )
     return page
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(f"`{name}`" for name in names[:-1]), f"`{names[-1]}`"])
 
 
 def _present(study: Study, results: Results, setting: str) -> list[str]:
