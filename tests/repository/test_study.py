@@ -36,7 +36,7 @@ def test_the_plan_asks_what_the_study_is_to_answer() -> None:
             setting = plan.settings[f"{scenario}-{pair}"]
             assert {"heterogeneous", "predictive", "clairvoyant"} <= set(setting.controllers)
             assert ("long-run" in setting.controllers) == (trained == scenario)
-            actions = {"paper": ("direct", "lengths"), "requests": ("lengths", "residual")}.get(
+            actions = {"paper": ("direct", "lengths"), "requests": ("residual",)}.get(
                 trained, ("direct", "lengths", "residual")
             )
             assert setting.cells == tuple(cell_name(trained, pair, action) for action in actions)
