@@ -90,7 +90,7 @@ def picture(
         thermal: The one for heat.
         speeds: Systems by the speed of all users, m/s.
     """
-    figure, panels = new_figure(11.5, 5.4, 2, 4)
+    figure, panels = new_figure(10.0, 4.8, 2, 4)
     for name, (colour, make) in players.items():
         cool, hot = observe(make(), mobile), observe(make(), thermal)
         for column, (seen, decisions) in enumerate(((cool.fade_db, cool), (cool.acceptance, cool), (hot.heat, hot))):
