@@ -117,7 +117,7 @@ def picture(
     panels[0].set_ylabel("mean draft length, tokens")
     panels[4].set_ylabel("mean bandwidth share x users")
     panels[7].set_ylabel("same, deepest quarter of fades", fontsize=9)
-    panels[0].legend(fontsize=8)
+    panels[4].legend(fontsize=8, loc="upper right")
     save(figure, path)
 
 
