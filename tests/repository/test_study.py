@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from multispin_env import Simulator
 
-TINY = {"total_timesteps": 64, "num_envs": 8, "n_steps": 4, "updates_per_chunk": 2, "width": 8}
+TINY = {"total_timesteps": 64, "num_envs": 8, "n_steps": 4, "updates_per_chunk": 2, "width": 8, "lesson_rounds": 64}
 
 
 def rows(goodput: dict[str, list[list[float]]], setting: str = "here") -> list[StudyRow]:
@@ -149,6 +149,14 @@ def test_the_report_has_every_table_and_picture(tmp_path: Path, monkeypatch: pyt
     page = study_report.write_report(study, unfinished).read_text(encoding="utf-8")
     assert "| long-run |" not in page
     assert "| predictive |" in page
+
+
+def test_changes_go_to_the_agents_that_have_them_and_unknown_ones_are_refused() -> None:
+    cells = Plan(hyperparameters={"lesson_rounds": 64, "tau": 0.5}).cells
+    assert cells["mobile-llama2-direct"].hyperparameters == {"lesson_rounds": 64}
+    assert cells["hidden-doppler-sac"].hyperparameters == {"tau": 0.5}
+    with pytest.raises(ValueError, match="hyperparameters has no field 'lessons'"):
+        Plan(hyperparameters={"lessons": 64})
 
 
 def test_too_few_seeds_are_refused() -> None:

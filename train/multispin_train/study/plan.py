@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from multispin_agents import AGENTS
+from multispin_agents.algorithms import load_hyperparameters
 from multispin_agents.policy import LearnedController
 from multispin_baselines import Controller
 from rich.progress import Progress
 
 from multispin_env import PAPER_PAIRS, SystemConfig, make_config
 from multispin_env.config import whole
+from multispin_env.config.validation import check_fields
 from multispin_env.evaluation.reference import FIRST_EVALUATION_SEED
 from multispin_env.evaluation.results import ResultsFolder, read_rows
 from multispin_env.evaluation.rollout import Episode, play
@@ -32,8 +34,8 @@ from multispin_train.workers import Workers
 SCENARIOS = ("mobile", "measured", "thermal", "paper", "requests")
 FLAGSHIP = ("mobile", "llama2")
 ACTIONS = ("direct", "lengths", "residual")
-# Whose agents are trained where: in `paper` zeros of residual actions are the optimum already, and in `requests` the others
-# would be taught what residual ones begin with.
+# Whose agents are trained where: in `paper` zeros of residual actions are the optimum already, and in `requests` the
+# others would be taught what residual ones begin with.
 TRAINED: Mapping[str, tuple[str, ...]] = {
     "mobile": ACTIONS,
     "paper": ("direct", "lengths"),
@@ -74,13 +76,18 @@ class Plan(CheckedOptions):
         training_seeds: Agents of every kind that the main questions are about, those of ``MAIN``.
         variant_seeds: Agents of every other kind.
         seeds: Episodes of everyone, on seeds that no training uses.
-        hyperparameters: Changes for every agent, to try the command, such as '{"total_timesteps": 4096}'.
+        hyperparameters: Changes for every agent that has them, to try the command, such as '{"total_timesteps": 4096}'.
     """
 
     training_seeds: int = whole(1, MOST, default=5)
     variant_seeds: int = whole(1, MOST, default=3)
     seeds: int = whole(1, MOST, default=64)
     hyperparameters: HyperparameterChanges = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = {name for agent in AGENTS for name in asdict(load_hyperparameters(agent, (), {}))}
+        check_fields("hyperparameters", self.hyperparameters, sorted(known), [])
 
     @functools.cached_property
     def cells(self) -> dict[str, Training]:
@@ -111,9 +118,10 @@ class Plan(CheckedOptions):
             "model_pair": FLAGSHIP[1],
             "action": "residual",
             "seeds": self.variant_seeds,
-            "hyperparameters": self.hyperparameters,
         }
-        return Training(**{**usual, **fields})
+        known = asdict(load_hyperparameters(fields.get("agent", "ppo"), (), {}))
+        changes = {name: value for name, value in self.hyperparameters.items() if name in known}
+        return Training(**{**usual, **fields}, hyperparameters=changes)
 
     @functools.cached_property
     def settings(self) -> dict[str, Setting]:
