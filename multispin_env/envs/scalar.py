@@ -38,13 +38,12 @@ class MultiSpinEnv(RoundViewMixin, PlainSpec, gym.Env[NDArray[np.float32], NDArr
     |---|---|---|
     | `"direct"` | lengths, tilts of the shares of the band | equal lengths, uploads of equal time as predicted |
     | `"lengths"` | lengths; the closed form splits the band | equal lengths that arrive together, cautiously expected |
-    | `"residual"` | tilts of the rates and acceptances that the closed form is told | the closed form, warily told |
+    | `"residual"` | tilts of the rates and acceptances that the closed form is told | the optimum of what to count on |
 
     A length `a` drafts `min(floor((L_max + 1) ** ((a + 1) / 2)), L_max)` tokens: 1 to 25, 5 at 0. Shares are
     proportional to `L_k / r_k exp(a_k)`, `r_k` being the rate predicted (`multispin_env.optimal.RatePredictor`).
     Residual tilts multiply the rates to count on (`multispin_env.optimal.forecast`) by `exp(a)` and the odds of the
-    acceptance by `exp(3 a)`. No numbers
-    starve a user: a clipped standard Gaussian earns over .3 of what zeros earn.
+    acceptance by `exp(3 a)`. No numbers starve a user: a clipped standard Gaussian earns over .3 of what zeros earn.
 
     `decode_action` says which `Allocation` an action plays now; `encode_action` gives the nearest action (how near, the
     codecs in `multispin_env.envs.actions` say). `step_allocation` plays an `Allocation` itself.
