@@ -120,8 +120,7 @@ class NetworkConfig(Checked):
                 f"actions must have the same numbers for every user, got {numbers} numbers for {users} users"
             )
         units: dict[str, Any] = {item.name: item.default for item in (*fields(RequestConfig), *fields(SystemConfig))}
-        units_of = (units["tokens_high"], units["max_draft_length"])
-        return cls("equivariant", users, 32, *units_of, outputs=numbers // users)
+        return cls("equivariant", users, 32, units["tokens_high"], units["max_draft_length"], outputs=numbers // users)
 
 
 def user_inputs(observation: Tensor, config: NetworkConfig) -> Tensor:

@@ -9,7 +9,7 @@ from multispin_env.core.equations import FloatArray
 from multispin_env.optimal.batch import ProblemBatch
 from multispin_env.optimal.candidate import Candidate, solution
 from multispin_env.optimal.checks import integer
-from multispin_env.optimal.problem import RoundProblem, Solution
+from multispin_env.optimal.problem import PAPER_VALUES, RoundProblem, Solution
 
 # The paper prints neither the grids' spacing nor its epsilon. The multiplier falls like alpha^L, hence a wide range.
 _LEAST_MULTIPLIER = 1e-6
@@ -44,7 +44,8 @@ def solve_algorithm1(problem: RoundProblem, num_latencies: int = 100, num_multip
     num_latencies = integer("num_latencies", num_latencies, low=1, high=_MOST_GRID_POINTS)
     num_multipliers = integer("num_multipliers", num_multipliers, low=1, high=_MOST_GRID_POINTS)
     batch = ProblemBatch.of(problem)
-    _refuse_what_eq_37_lacks(problem)
+    for name in problem.beyond_paper():
+        raise ValueError(f"Algorithm 1 needs {name}={PAPER_VALUES[name]}, as eq. 37 does; use solve_heterogeneous")
     num_users, num_rows = batch.drafting_s.shape
     block = max(1, _BLOCK_LENGTHS // (num_users * num_multipliers))
     candidates = [
@@ -52,19 +53,6 @@ def solve_algorithm1(problem: RoundProblem, num_latencies: int = 100, num_multip
         for start in range(0, num_rows, block)
     ]
     return solution(problem, Candidate.joined(candidates), np.full(num_rows, np.nan))
-
-
-def _refuse_what_eq_37_lacks(problem: RoundProblem) -> None:
-    for name, neutral in (
-        ("weight", 1.0),
-        ("token_price", 0.0),
-        ("time_price", None),
-        ("verification_per_token_s", 0.0),
-        ("min_draft_length", 1),
-    ):
-        value = getattr(problem, name)
-        if (value is not None) if neutral is None else np.any(np.not_equal(value, neutral)):
-            raise ValueError(f"Algorithm 1 needs {name}={neutral}, as eq. 37 does; use solve_heterogeneous")
 
 
 def _search(batch: ProblemBatch, num_latencies: int, num_multipliers: int) -> Candidate:

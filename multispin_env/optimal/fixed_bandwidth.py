@@ -7,9 +7,11 @@ from numpy.typing import ArrayLike
 
 from multispin_env.core.equations import Allocation, FloatArray, IntArray
 from multispin_env.optimal.checks import common_shape, real_array
-from multispin_env.optimal.problem import RoundProblem, Solution, expected_goodput
+from multispin_env.optimal.problem import PAPER_VALUES, RoundProblem, Solution, expected_goodput
 
 _LEAST_SHARE = 1e-12
+# Beyond the paper's problem.
+_COVERED = ("verification_per_token_s",)
 
 
 def solve_fixed_bandwidth(problem: RoundProblem, bandwidth_share: ArrayLike) -> Solution:
@@ -32,7 +34,10 @@ def solve_fixed_bandwidth(problem: RoundProblem, bandwidth_share: ArrayLike) -> 
         ValueError: They are out of range or do not broadcast, or the problem has weights, prices or a shortest draft
             other than 1, which this does not cover.
     """
-    _refuse_weights_and_prices(problem)
+    for name in problem.beyond_paper():
+        if name not in _COVERED:
+            usual = "None" if PAPER_VALUES[name] is None else f"{PAPER_VALUES[name]:g}"
+            raise ValueError(f"{name} must be {usual} for given shares of the band, got {getattr(problem, name)}")
     shape = problem.acceptance_rate.shape
     share = real_array("bandwidth_share", bandwidth_share, low=_LEAST_SHARE, high=1.0)
     if common_shape({"bandwidth_share": share, "acceptance_rate": problem.acceptance_rate}) != shape:
@@ -43,7 +48,7 @@ def solve_fixed_bandwidth(problem: RoundProblem, bandwidth_share: ArrayLike) -> 
     lengths = np.arange(1, problem.max_draft_length + 1)
     ready_s = per_token_s[..., np.newaxis] * lengths
     gain = problem.acceptance_rate.reshape(rows, -1, 1) ** lengths
-    verification_s = np.broadcast_to(np.ravel(problem.verification_latency_s), rows)
+    verification_s = np.ravel(problem.verification_latency_s)
     if np.any(problem.verification_per_token_s):
         per_round = (np.ravel(one) for one in (problem.verification_per_token_s, problem.verification_free_tokens))
         found = np.stack([_best_priced(*one) for one in zip(ready_s, gain, verification_s, *per_round, strict=True)])
@@ -52,14 +57,6 @@ def solve_fixed_bandwidth(problem: RoundProblem, bandwidth_share: ArrayLike) -> 
     allocation = Allocation(found.reshape(shape), np.array(share))
     goodput = expected_goodput(problem, allocation)
     return Solution(allocation, goodput, goodput, goodput)
-
-
-def _refuse_weights_and_prices(problem: RoundProblem) -> None:
-    for name, usual in (("weight", 1.0), ("token_price", 0.0), ("min_draft_length", 1)):
-        if np.any(np.not_equal(getattr(problem, name), usual)):
-            raise ValueError(f"{name} must be {usual:g} for given shares of the band, got {getattr(problem, name)}")
-    if problem.time_price is not None:
-        raise ValueError(f"time_price must be None for given shares of the band, got {problem.time_price}")
 
 
 def _best_unpriced(ready_s: FloatArray, gain: FloatArray, verification_s: FloatArray) -> IntArray:

@@ -30,6 +30,14 @@ _PER_ROUND = {
     "time_price": (0.0, 1e15),
 }
 _LONGEST_DRAFT = 10_000
+# Where these have other values a problem is more than the paper's, eq. 13 with a token at least from everybody.
+PAPER_VALUES: dict[str, float | None] = {
+    "weight": 1.0,
+    "token_price": 0.0,
+    "time_price": None,
+    "verification_per_token_s": 0.0,
+    "min_draft_length": 1,
+}
 
 
 class Solution(NamedTuple):
@@ -181,6 +189,15 @@ class RoundProblem:
             max_draft_length=config.max_draft_length,
             weight=weight,
         )
+
+    def beyond_paper(self) -> list[str]:
+        """Names of the fields of ``PAPER_VALUES`` that have other values here, for solvers that do not cover them."""
+        held = {name: (getattr(self, name), usual) for name, usual in PAPER_VALUES.items()}
+        return [
+            name
+            for name, (value, usual) in held.items()
+            if (value is not None if usual is None else np.any(np.not_equal(value, usual)))
+        ]
 
     @property
     def full_band_upload_s(self) -> FloatArray:

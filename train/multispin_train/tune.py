@@ -44,8 +44,8 @@ def tune(
     """Tunes the predictive controller's margin.
 
     Plays it with a range of margins in the scenario mobile, on training seeds, for each pair of the package; writes the
-    rows as they come, tuned.json and tuned.png. baselines/multispin_baselines/tuned.json is the
-    committed result. Run again with the same arguments to go on after an interruption.
+    rows as they come, tuned.json and tuned.png. baselines/multispin_baselines/tuned.json is the committed result. Run
+    again with the same arguments to go on after an interruption.
 
     Example: multispin tune --output runs/tune
 
